@@ -1,0 +1,146 @@
+"""Avro schemas derived from the record types, and the codec that uses them.
+
+`python -m taprail.schemas.avro` writes the .avsc files; a test fails where they differ from the types.
+Mapping: str string, int long, bool boolean, bytes bytes, tuple[T, ...] array, Literal string, X | None a union with
+null first, a Struct a record. Source: Apache Avro 1.12 specification.
+"""
+
+from __future__ import annotations
+
+import io
+import types
+import typing
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import fastavro
+import msgspec
+from msgspec import NODEFAULT, Struct, json
+
+from taprail.schemas import control, records
+from taprail.schemas.errors import RecordError
+
+NAMESPACE = "taprail"
+FOLDER = Path(__file__).parent
+PLAIN = {str: "string", int: "long", bool: "boolean", bytes: "bytes", float: "double"}
+Schema = dict[str, Any]
+Record = TypeVar("Record", bound=Struct)
+
+
+RECORDS: tuple[type[Struct], ...] = (
+    records.Statement,
+    records.Outcome,
+    records.Session,
+    records.Change,
+    records.AcceptedMark,
+    records.Detection,
+    records.Approval,
+    records.Alert,
+    records.Coverage,
+    records.DeadLetter,
+    control.SignedRecord,
+)
+ENRICHED: tuple[type[Struct], ...] = (records.Statement, records.Outcome, records.Session)
+
+
+@cache
+def schema_of(record: type[Struct]) -> Schema:
+    """The Avro schema of a record type; nested records are defined where they first appear."""
+    return _record(record, record.__name__, (record,), set())
+
+
+@cache
+def enriched_schema_of(record: type[Struct]) -> Schema:
+    """A tap's record as the audit log keeps it: its own fields, then the enrichment's; so body + suffix is valid Avro."""
+    return _record(record, "Enriched" + record.__name__, (record, records.Enrichment), set())
+
+
+def _record(record: type[Struct], name: str, parts: tuple[type[Struct], ...], seen: set[str]) -> Schema:
+    seen.add(name)
+    fields = []
+    for part in parts:
+        hints = typing.get_type_hints(part)
+        for info in msgspec.structs.fields(part):
+            entry: Schema = {"name": info.encode_name, "type": _type(hints[info.name], seen)}
+            if info.default is not NODEFAULT:
+                entry["default"] = json.decode(json.encode(info.default))
+            fields.append(entry)
+    doc = " ".join((record.__doc__ or "").split())
+    return {"type": "record", "name": name, "namespace": NAMESPACE, "doc": doc, "fields": fields}
+
+
+def _type(hint: Any, seen: set[str]) -> Any:
+    if hint in PLAIN:
+        return PLAIN[hint]
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin is Literal:
+        return "string"
+    if origin is tuple:
+        return {"type": "array", "items": _type(arguments[0], seen), "default": []}
+    if origin in (types.UnionType, typing.Union):
+        (inner,) = (a for a in arguments if a is not types.NoneType)
+        return ["null", _type(inner, seen)]
+    if isinstance(hint, type) and issubclass(hint, Struct):
+        if hint.__name__ in seen:
+            return f"{NAMESPACE}.{hint.__name__}"
+        return _record(hint, hint.__name__, (hint,), seen)
+    raise TypeError(f"no Avro type for {hint!r}")
+
+
+@cache
+def _parsed(record: type[Struct], enriched: bool) -> Any:
+    return fastavro.parse_schema(enriched_schema_of(record) if enriched else schema_of(record))
+
+
+def encode(record: Struct) -> bytes:
+    """The record's Avro body, without a frame."""
+    out = io.BytesIO()
+    fastavro.schemaless_writer(out, _parsed(type(record), False), msgspec.to_builtins(record, builtin_types=(bytes,)))
+    return out.getvalue()
+
+
+def decoder(record: type[Record]) -> Callable[[bytes], Record]:
+    """A function from an Avro body to a record. Raises RecordError where the bytes don't fit the schema."""
+    parsed = _parsed(record, False)
+
+    def decode(body: bytes) -> Record:
+        try:
+            return msgspec.convert(fastavro.schemaless_reader(io.BytesIO(body), parsed, None), record)
+        except (EOFError, IndexError, ValueError, TypeError, StopIteration, msgspec.ValidationError) as error:
+            raise RecordError(f"{len(body)} bytes are not a {record.__name__}: {error}") from error
+
+    return decode
+
+
+def encode_suffix(enrichment: records.Enrichment) -> bytes:
+    """The enrichment's Avro body: appended to a record's own body it gives the enriched record."""
+    return encode(enrichment)
+
+
+def decode_enriched(record: type[Record], body: bytes) -> tuple[Record, records.Enrichment]:
+    try:
+        value = fastavro.schemaless_reader(io.BytesIO(body), _parsed(record, True), None)
+        return msgspec.convert(value, record), msgspec.convert(value, records.Enrichment)
+    except (EOFError, IndexError, ValueError, TypeError, StopIteration, msgspec.ValidationError) as error:
+        raise RecordError(f"{len(body)} bytes are not an Enriched{record.__name__}: {error}") from error
+
+
+def files() -> dict[str, str]:
+    """Name and text of every .avsc file."""
+    schemas = [schema_of(record) for record in RECORDS] + [enriched_schema_of(record) for record in ENRICHED]
+    return {f"{_snake(s['name'])}.avsc": json.format(json.encode(s), indent=2).decode() + "\n" for s in schemas}
+
+
+def _snake(name: str) -> str:
+    return "".join("_" + c.lower() if c.isupper() and i else c.lower() for i, c in enumerate(name))
+
+
+def main() -> None:
+    for name, text in files().items():
+        (FOLDER / name).write_text(text)
+
+
+if __name__ == "__main__":
+    main()

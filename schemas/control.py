@@ -1,0 +1,116 @@
+"""Control records: what may change what a tap does. They are signed, and a tap refuses the unsigned.
+
+The signature is Ed25519 (RFC 8032) over `DOMAIN || kind || 0 || key || 0 || payload`; the payload's exact bytes are
+kept, so no canonical form is needed.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, TypeVar
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from msgspec import Struct, json
+
+from taprail.schemas.errors import SignatureError
+from taprail.schemas.records import Person
+
+DOMAIN = b"taprail/control/v1\0"
+ControlKind = Literal["decision", "grant", "identity", "policy"]
+
+
+class SignedRecord(Struct, frozen=True):
+    """The envelope on `taprail.decisions`, `.grants`, `.identities` and `.policies`; `key` is the Kafka key."""
+
+    kind: ControlKind
+    key: str
+    payload: bytes
+    signed_us: int
+    key_id: str
+    signature: bytes
+
+
+class Decision(Struct, frozen=True):
+    """An approver's answer to one approval; `binding` is copied from what the approver was shown."""
+
+    approval_id: str
+    binding: str
+    decision: Literal["approve", "deny"]
+    approver: Person
+    reason: str
+    decided_us: int
+    expires_us: int
+    ticket: str = ""
+
+
+class Grant(Struct, frozen=True):
+    """Access for a time: `allows` names the rules that it lifts for this person in this environment and database."""
+
+    grant_id: str
+    subject: str
+    environment: str
+    database: str
+    allows: tuple[str, ...]
+    granted_by: str
+    reason: str
+    from_us: int
+    until_us: int
+    revoked: bool = False
+
+
+class Identity(Struct, frozen=True):
+    """What the company's directory says of a person, service or agent; `active` false ends its sessions."""
+
+    subject: str
+    name: str
+    kind: Literal["person", "service", "agent"]
+    groups: tuple[str, ...]
+    active: bool = True
+
+
+class PolicyRelease(Struct, frozen=True):
+    """A policy version put in force: the hash of its files names it."""
+
+    version: str
+    released_by: str
+    reason: str
+    rules: tuple[str, ...]
+
+
+def message_of(kind: str, key: str, payload: bytes) -> bytes:
+    """The bytes that a control record's signature covers."""
+    return DOMAIN + kind.encode() + b"\0" + key.encode() + b"\0" + payload
+
+
+def sign(
+    kind: ControlKind,
+    key: str,
+    body: Decision | Grant | Identity | PolicyRelease,
+    *,
+    private_key: Ed25519PrivateKey,
+    key_id: str,
+    now_us: int,
+) -> SignedRecord:
+    payload = json.encode(body)
+    return SignedRecord(kind, key, payload, now_us, key_id, private_key.sign(message_of(kind, key, payload)))
+
+
+Body = TypeVar("Body", Decision, Grant, Identity, PolicyRelease)
+
+
+def open_signed(record: SignedRecord, body: type[Body], *, public_keys: dict[str, Ed25519PublicKey]) -> Body:
+    """Verify and decode. Raises SignatureError where the key is unknown or the signature doesn't hold."""
+    public_key = public_keys.get(record.key_id)
+    if public_key is None:
+        raise SignatureError(
+            f"control record {record.kind}/{record.key} is signed with an unknown key {record.key_id!r}",
+            hint="add the key to control.public_keys, or find out who wrote the record",
+        )
+    try:
+        public_key.verify(record.signature, message_of(record.kind, record.key, record.payload))
+    except InvalidSignature:
+        raise SignatureError(
+            f"the signature of control record {record.kind}/{record.key} doesn't hold",
+            hint="somebody wrote to the topic without the control key: find out who",
+        ) from None
+    return json.decode(record.payload, type=body)

@@ -1,0 +1,271 @@
+"""What a tap and a guard say to each other: Request in, Verdict out.
+
+The guard decides and does no I/O; the proxy applies the verdict and the mask plan, and does the waiting that a
+`hold` or a missing catalog asks for. `Recorder` is the third party: nothing runs that it has not written down.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal, Protocol
+
+from msgspec import Struct, field
+
+from taprail.schemas.records import Action, Person, RelationUse
+
+TransactionStatus = Literal["I", "T", "E"]
+TEXT_TYPES = frozenset({18, 19, 25, 1042, 1043, 705})  # char, name, text, bpchar, varchar, unknown
+
+
+class SessionContext(Struct):
+    """What the guard may know of a session. The proxy keeps it current; `settings` are the ones the server reports."""
+
+    session: str
+    tap: str
+    environment: str
+    server: str
+    database: str
+    role: str
+    person: Person
+    method: Literal["oidc", "scram", "none"]
+    client: str = ""
+    client_address: str = ""
+    purpose: str = ""
+    search_path: str = '"$user", public'
+    transaction_status: TransactionStatus = "I"
+    transaction: int = 0
+    prepared: dict[str, str] = field(default_factory=dict)  # SQL-level PREPARE name -> statement text
+    cursors: dict[str, str] = field(default_factory=dict)  # DECLAREd cursor -> statement text
+
+
+class Request(Struct, frozen=True):
+    """One statement that a session wants to run. `parameters` are the Bind values as sent, None for NULL."""
+
+    text: str
+    session: SessionContext
+    protocol: Literal["simple", "extended"]
+    parameters: tuple[bytes | None, ...] = ()
+
+
+class Facts(Struct, frozen=True):
+    """What a statement is, by libpg_query's parse alone: no catalog, no session.
+
+    tag            command tag as the server would say it ('SELECT', 'DROP TABLE', 'EXPLAIN')
+    writes         changes data or schema by itself (data-modifying CTEs included), function calls aside
+    targets        names of settings it sets, prepared statements or cursors it makes, uses or drops
+    """
+
+    tag: str
+    relations: tuple[RelationUse, ...] = ()
+    functions: tuple[str, ...] = ()
+    writes: bool = False
+    utility: bool = False
+    opaque: bool = False  # DO, CALL, CREATE FUNCTION: what runs can't be seen in the text
+    has_where: bool = True  # false only for an UPDATE or DELETE (in a CTE, too) without WHERE
+    copy: Literal["", "in", "out"] = ""
+    transaction: Literal["", "begin", "commit", "rollback", "savepoint", "release", "rollback_to", "two_phase"] = ""
+    settings: tuple[tuple[str, str], ...] = ()  # SET and literal set_config: (name, value); '' where not literal
+    prepares: str = ""
+    executes: str = ""
+    declares: str = ""
+    fetches: str = ""
+    deallocates: str | None = None  # a name; '' for ALL
+    explain_analyze: bool = False
+    markable: bool = True  # may share a transaction with a mark
+
+
+class Column(Struct, frozen=True):
+    attnum: int
+    name: str
+    type_oid: int
+    type_name: str
+    data_class: str = ""  # '' is clean: otherwise email, phone, person_name, address, ...
+
+
+class RelationInfo(Struct, frozen=True):
+    """A relation as the catalog has it; `reads` are the OIDs that a view stands on, transitively."""
+
+    oid: int
+    schema: str
+    name: str
+    kind: str
+    columns: tuple[Column, ...]
+    reads: tuple[int, ...] = ()
+
+
+class Catalog(Protocol):
+    """A database's catalog at one epoch. DDL makes a new one; a stale one answers nothing (`current` is false)."""
+
+    @property
+    def epoch(self) -> int: ...
+    @property
+    def current(self) -> bool: ...
+    def resolve(self, schema: str, name: str, search_path: str, role: str) -> RelationInfo | None: ...
+    def by_oid(self, oid: int) -> RelationInfo | None: ...
+    def volatile(self, function: str) -> bool: ...
+    def builtin(self, function: str) -> bool: ...
+    def sensitive(self) -> Mapping[tuple[int, int], str]: ...
+    def oids(self) -> frozenset[int]: ...
+
+
+class Field(Struct, frozen=True):
+    """A column of RowDescription. `format` is 0 for text, 1 for binary; OID and attnum 0 where it isn't a column."""
+
+    name: str
+    table_oid: int
+    attnum: int
+    type_oid: int
+    format: int
+
+
+class Keep(Struct, frozen=True):
+    """Pass the value as it is."""
+
+
+class Null(Struct, frozen=True):
+    """Send NULL instead."""
+
+
+class Replace(Struct, frozen=True):
+    """Send these bytes instead of any value that isn't NULL; the same bytes in text and binary format."""
+
+    value: bytes
+
+
+ColumnAction = Keep | Null | Replace
+KEEP, NULL = Keep(), Null()
+
+
+class MaskPlan(Struct, frozen=True):
+    """How the rows of one statement are masked: clear only what is proven clean.
+
+    sensitive   (table OID, attnum) -> class of every column in the database that holds personal data
+    known       OIDs of the relations that the catalog knew at this epoch; any other OID is unproven
+    clean       positions in the output, from 0, that the guard has proven clean by their construction
+    width       how many output columns that proof counted; another width voids it. -1: no proof
+    redactions  class -> what a text value becomes; 'unproven' for what has no proof
+    scrub       also take values out of errors and notices
+    """
+
+    sensitive: Mapping[tuple[int, int], str]
+    known: frozenset[int]
+    clean: frozenset[int] = frozenset()
+    width: int = -1
+    redactions: Mapping[str, bytes] = field(default_factory=dict)
+    scrub: bool = True
+
+    def actions(self, fields: tuple[Field, ...]) -> tuple[ColumnAction, ...]:
+        clean = self.clean if self.width == len(fields) else frozenset()
+        return tuple(KEEP if i in clean else self.action(column) for i, column in enumerate(fields))
+
+    def action(self, column: Field) -> ColumnAction:
+        """A direct column of a known relation is what its class says; anything else is unproven, so masked."""
+        if column.table_oid in self.known and column.attnum != 0:
+            data_class = self.sensitive.get((column.table_oid, column.attnum))
+            if data_class is None:
+                return KEEP
+        else:
+            data_class = "unproven"
+        if column.type_oid in TEXT_TYPES:
+            return Replace(self.redactions.get(data_class, b"***"))
+        return NULL
+
+
+class Verdict(Struct, frozen=True):
+    """What a guard says of one statement.
+
+    needs_catalog   the guard can't judge before the catalog is current: refresh it and ask again
+    rule            id of the rule that decided ('' where none had to)
+    mark            the statement may write, so it must carry a mark: 'carried', or 'impossible' where it can't
+    hold_seconds    how long a held statement may wait
+    hold_in_transaction  whether it may wait inside an open transaction, which keeps locks
+    """
+
+    action: Action
+    facts: Facts
+    normalized: str
+    fingerprint: str
+    policy_version: str
+    catalog_epoch: int = 0
+    needs_catalog: bool = False
+    rule: str = ""
+    reason: str = ""
+    hint: str = ""
+    sqlstate: str = "42501"
+    mark: Literal["carried", "none", "impossible"] = "none"
+    mask: MaskPlan | None = None
+    approvers: tuple[str, ...] = ()
+    hold_seconds: int = 300
+    hold_in_transaction: bool = False
+    lineage: tuple[str, ...] = ()
+    relations: tuple[RelationUse, ...] = ()  # facts.relations resolved through the catalog, with their classes
+
+
+class Part(Struct, frozen=True):
+    """One statement inside a Query message: UTF-8 byte offset and length."""
+
+    start: int
+    length: int
+
+
+class Guard(Protocol):
+    def split(self, text: str) -> tuple[Part, ...]:
+        """The statements of a Query message, by the server's own grammar. Raises RefusedError where it can't parse."""
+        ...
+
+    def judge(self, request: Request) -> Verdict:
+        """Pure and synchronous; cached under a key that is safe (never libpg_query's fingerprint)."""
+        ...
+
+
+class Ticket(Struct, frozen=True):
+    """A statement that was written down: its place in the tap's sequence, and its mark ('' where it carries none)."""
+
+    epoch: int
+    sequence: int
+    mark: str
+    started_us: int
+
+
+class Result(Struct, frozen=True):
+    """How a statement ended, as the proxy saw it."""
+
+    status: Literal["ok", "error", "denied", "expired", "cancelled", "unknown"]
+    rows: int = 0
+    bytes: int = 0
+    masked_columns: int = 0
+    sqlstate: str = ""
+    transaction_status: Literal["committed", "open", "rolled_back", "none", "unknown"] = "none"
+
+
+class Recorder(Protocol):
+    """Writes down what happens before it happens. Raises SpoolError where it can't: the statement doesn't run then."""
+
+    def statement(
+        self, request: Request, verdict: Verdict, *, approval: str = "", held_sequence: int = 0
+    ) -> Ticket: ...
+    def outcome(self, ticket: Ticket, request: Request, verdict: Verdict, result: Result) -> None: ...
+    def session(
+        self, context: SessionContext, event: Literal["opened", "closed", "refused"], reason: str = ""
+    ) -> None: ...
+
+
+class Release(Struct, frozen=True):
+    """How a wait ended: the approval that lets the statement run, or why it doesn't."""
+
+    approved: bool
+    approval_id: str = ""
+    reason: str = ""
+    status: Literal["ok", "denied", "expired", "cancelled"] = "ok"
+
+
+class Gate(Protocol):
+    """Does the waiting that a verdict asks for; the proxy awaits it off the hot path."""
+
+    async def catalog(self, request: Request) -> None:
+        """Returns when the catalog of the request's database is current. Raises RefusedError where it can't be."""
+        ...
+
+    async def approval(self, request: Request, verdict: Verdict, ticket: Ticket) -> Release:
+        """Waits for the decision on a held statement, at most `hold_seconds`."""
+        ...

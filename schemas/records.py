@@ -1,0 +1,292 @@
+"""What taps, change feeds and streams say to each other: one frozen record each, one .avsc each.
+
+The .avsc files beside this module are the contract; `schemas/avro.py` derives them from these types and a test holds
+the two together. Fields that rules read stand first, so that a reader may decode a prefix and leave the rest alone.
+
+A record of a tap is named by (tap, epoch, sequence): `epoch` grows with every start of the tap, `sequence` counts every
+record of that epoch, statements, outcomes and sessions alike, without a gap. Times are microseconds since 1970 UTC.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from msgspec import Struct
+
+PersonKind = Literal["person", "service", "agent"]
+Action = Literal["allow", "mask", "hold", "deny"]
+Severity = Literal["informational", "low", "medium", "high", "critical"]
+
+
+class Person(Struct, frozen=True):
+    """Who acts, as the identity provider said it at sign-in: a snapshot, so that a record stays true later."""
+
+    subject: str
+    name: str
+    kind: PersonKind
+    groups: tuple[str, ...] = ()
+    issuer: str = ""
+    on_behalf_of: str = ""
+
+
+class RelationUse(Struct, frozen=True):
+    """A relation that a statement names, and what it does with it. `classes` are the personal data that it holds."""
+
+    schema: str
+    name: str
+    access: Literal["read", "write"]
+    classes: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return f"{self.schema}.{self.name}" if self.schema else self.name
+
+
+class Envelope(Struct, frozen=True):
+    """An encrypted value: AES-256-GCM under a data key that is named, never carried.
+
+    `scope` says whose key it is: `record` today; `subject:<id>` when keys belong to data subjects, so that destroying
+    a key erases what it encrypted. The associated data binds the value to its record (`purpose`).
+    """
+
+    algorithm: str
+    key_id: str
+    scope: str
+    purpose: str
+    nonce: bytes
+    ciphertext: bytes
+
+
+class Statement(Struct, frozen=True):
+    """A statement that a tap has judged. It is in the spool before the server sees a byte of the statement."""
+
+    tap: str
+    epoch: int
+    sequence: int
+    time_us: int
+    session: str
+    environment: str
+    server: str
+    database: str
+    person: Person
+    purpose: str
+    action: Action
+    rule: str
+    tag: str
+    writes: bool
+    relations: tuple[RelationUse, ...]
+    fingerprint: str
+    normalized: str
+    reason: str
+    policy_version: str
+    catalog_epoch: int
+    role: str
+    client: str
+    client_address: str
+    protocol: Literal["simple", "extended"]
+    transaction: int
+    mark: Literal["carried", "none", "impossible"]
+    approval: str = ""
+    held_sequence: int = 0
+    lineage: tuple[str, ...] = ()
+    values: Envelope | None = None
+
+
+class Outcome(Struct, frozen=True):
+    """How a statement ended. `unknown` is an honest answer: the tap or the server died before it was known."""
+
+    tap: str
+    epoch: int
+    sequence: int
+    time_us: int
+    session: str
+    environment: str
+    server: str
+    database: str
+    person: Person
+    purpose: str
+    statement_epoch: int
+    statement_sequence: int
+    status: Literal["ok", "error", "denied", "expired", "cancelled", "unknown"]
+    tag: str
+    relations: tuple[RelationUse, ...]
+    rows: int
+    bytes: int
+    masked_columns: int
+    duration_us: int
+    sqlstate: str
+    transaction: int
+    transaction_status: Literal["committed", "open", "rolled_back", "none", "unknown"]
+    fingerprint: str
+
+
+class Session(Struct, frozen=True):
+    """A connection that opened, closed, or was refused."""
+
+    tap: str
+    epoch: int
+    sequence: int
+    time_us: int
+    session: str
+    environment: str
+    server: str
+    database: str
+    person: Person
+    event: Literal["opened", "closed", "refused"]
+    method: Literal["oidc", "scram", "none"]
+    role: str
+    client: str
+    client_address: str
+    reason: str = ""
+
+
+class Enrichment(Struct, frozen=True):
+    """What the stream adds to a tap's record; the audit schema is the record's fields followed by these."""
+
+    directory_name: str
+    directory_groups: tuple[str, ...]
+    directory_active: bool
+    sensitivity: tuple[str, ...]
+    detections: tuple[str, ...]
+    enriched_us: int
+
+
+class Change(Struct, frozen=True):
+    """A committed row change, TRUNCATE or DDL, joined to the statement and the person that made it.
+
+    `key` shows numbers and UUIDs in the clear and anything else as a keyed hash; row values stay in envelopes.
+    """
+
+    change_id: str
+    time_us: int
+    environment: str
+    server: str
+    database: str
+    attribution: Literal["statement", "known_writer", "probable", "unattributed"]
+    operation: Literal["insert", "update", "delete", "truncate", "ddl"]
+    schema: str
+    table: str
+    key: str
+    reason: str
+    transaction: str
+    order: int
+    lsn: int
+    tap: str
+    epoch: int
+    sequence: int
+    person: Person | None
+    purpose: str
+    approval: str
+    fingerprint: str
+    before: Envelope | None = None
+    after: Envelope | None = None
+
+
+class AcceptedMark(Struct, frozen=True):
+    """A mark that was accepted; it counts once, and this record is the memory of that."""
+
+    tap: str
+    epoch: int
+    sequence: int
+    server: str
+    database: str
+    transaction: str
+
+
+class Detection(Struct, frozen=True):
+    """A rule that fired. `detection_id` is the same whenever the same rule fires on the same record."""
+
+    detection_id: str
+    time_us: int
+    rule: str
+    severity: Severity
+    title: str
+    summary: str
+    environment: str
+    server: str
+    database: str
+    person: Person | None
+    purpose: str
+    tap: str
+    epoch: int
+    sequence: int
+    record: str
+    tag: str
+    relations: tuple[str, ...]
+    policy_version: str
+
+
+class Approval(Struct, frozen=True):
+    """A held statement that asks for a decision. `binding` ties the decision to exactly this statement."""
+
+    approval_id: str
+    time_us: int
+    expires_us: int
+    tap: str
+    epoch: int
+    sequence: int
+    session: str
+    environment: str
+    server: str
+    database: str
+    person: Person
+    purpose: str
+    role: str
+    rule: str
+    reason: str
+    tag: str
+    relations: tuple[str, ...]
+    normalized: str
+    fingerprint: str
+    binding: str
+    approvers: tuple[str, ...]
+    values: Envelope | None = None
+
+
+class Alert(Struct, frozen=True):
+    """A message for people. It names rule, person and place, never a row's values."""
+
+    alert_id: str
+    time_us: int
+    detection_id: str
+    rule: str
+    severity: Severity
+    title: str
+    summary: str
+    environment: str
+    server: str
+    database: str
+    person: str
+    statement: str
+
+
+class Range(Struct, frozen=True):
+    """Sequence numbers first to last, both included."""
+
+    first: int
+    last: int
+
+
+class Coverage(Struct, frozen=True):
+    """Which sequence numbers of a tap's epoch one stream transaction has seen; totals, so applying it twice is safe."""
+
+    tap: str
+    epoch: int
+    time_us: int
+    ranges: tuple[Range, ...]
+
+
+class DeadLetter(Struct, frozen=True):
+    """A record that no step could take, with the error; its bytes are encrypted, for they may be anything."""
+
+    topic: str
+    partition: int
+    offset: int
+    time_us: int
+    step: str
+    error: str
+    value: Envelope | None
+
+
+def statement_id(tap: str, epoch: int, sequence: int) -> str:
+    """The readable name of a tap's record, as people see it in alerts and answers."""
+    return f"{tap}/{epoch}/{sequence}"
