@@ -53,7 +53,7 @@ def schema_of(record: type[Struct]) -> Schema:
 
 @cache
 def enriched_schema_of(record: type[Struct]) -> Schema:
-    """A tap's record as the audit log keeps it: its own fields, then the enrichment's; so body + suffix is valid Avro."""
+    """A tap's record as the audit log keeps it: its fields, then the enrichment's; so body + suffix is valid Avro."""
     return _record(record, "Enriched" + record.__name__, (record, records.Enrichment), set())
 
 

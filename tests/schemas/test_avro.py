@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 from taprail.schemas import avro, records
 from taprail.schemas.errors import RecordError
 
+st.register_type_strategy(int, st.integers(-(2**63), 2**63 - 1))  # Avro's long has 64 bits
+
 
 @pytest.mark.parametrize("name", sorted(avro.files()))
 def test_the_files_match_the_types_and_are_valid_for_the_reference_implementation(name: str) -> None:
@@ -20,17 +22,15 @@ def test_the_files_match_the_types_and_are_valid_for_the_reference_implementatio
 
 @pytest.mark.parametrize("record", avro.RECORDS, ids=lambda r: r.__name__)
 def test_every_record_survives_the_trip(record: type) -> None:
-    @settings(max_examples=25, deadline=None)
+    @settings(max_examples=10, deadline=None)
     @given(st.from_type(record))
     def trip(value: object) -> None:
         assert avro.decoder(record)(avro.encode(value)) == value
 
-    # Avro's long has 64 bits
-    st.register_type_strategy(int, st.integers(-(2**63), 2**63 - 1))
     trip()
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(st.from_type(records.Statement), st.from_type(records.Enrichment))
 def test_a_body_followed_by_an_encoded_suffix_is_the_enriched_record(
     statement: records.Statement, enrichment: records.Enrichment
