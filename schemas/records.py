@@ -57,7 +57,11 @@ class Envelope(Struct, frozen=True):
 
 
 class Statement(Struct, frozen=True):
-    """A statement that a tap has judged. It is in the spool before the server sees a byte of the statement."""
+    """A statement that a tap has judged. It is in the spool before the server sees a byte of the statement.
+
+    A held one says who may decide (`approvers`, groups), until when, and what the decision binds to. When it runs, it
+    is written down again with its `approval`, and `held_sequence` names the first record.
+    """
 
     tap: str
     epoch: int
@@ -86,6 +90,9 @@ class Statement(Struct, frozen=True):
     transaction: int
     mark: Literal["carried", "none", "impossible"]
     approval: str = ""
+    binding: str = ""
+    expires_us: int = 0
+    approvers: tuple[str, ...] = ()
     held_sequence: int = 0
     lineage: tuple[str, ...] = ()
     values: Envelope | None = None
