@@ -1,0 +1,340 @@
+"""One typed TOML file configures every role; secrets are references to the environment or to files, never values.
+
+`load(path)` gives frozen settings or a SettingsError that names the setting. `docs/settings.md` is made from the types
+here by `taprail config document`.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+import typing
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta, Struct, field
+
+from taprail.schemas.errors import SettingsError
+
+SecretRef = Annotated[str, Meta(pattern=r"^(env:[A-Za-z_][A-Za-z0-9_]*|file:.+)$")]
+Port = Annotated[int, Meta(ge=0, le=65535)]
+Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$")]
+
+
+class Section(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A table of the file. An unknown key is an error: a typo must not be a setting that silently does nothing."""
+
+
+class Kafka(Section, frozen=True, kw_only=True):
+    bootstrap: Annotated[str, Meta(description="Brokers, `host:port` separated by commas.")]
+    security: Annotated[
+        Literal["plaintext", "ssl", "sasl_plaintext", "sasl_ssl"],
+        Meta(description="librdkafka's `security.protocol`. Each role signs in as its own user over SCRAM-SHA-256."),
+    ] = "sasl_ssl"
+    ca_file: Annotated[str, Meta(description="CA certificates for `ssl` and `sasl_ssl`; empty for the system's.")] = ""
+    passwords: Annotated[
+        dict[str, SecretRef],
+        Meta(description="Secret of each role's user: admin, tap, stream, agents, ledger, viewer."),
+    ] = field(default_factory=dict)
+
+
+class Registry(Section, frozen=True, kw_only=True):
+    url: Annotated[str, Meta(description="Apicurio Registry, without a path: taprail adds `/apis/ccompat/v7`.")]
+
+
+class Connect(Section, frozen=True, kw_only=True):
+    url: Annotated[str, Meta(description="Kafka Connect's REST address. Empty: no change feed is registered.")] = ""
+
+
+class IdentityProvider(Section, frozen=True, kw_only=True):
+    issuer: Annotated[
+        str, Meta(description="The issuer, exactly as in the token's `iss`; its discovery names the keys.")
+    ]
+    audience: Annotated[str, Meta(description="What the token's `aud` must hold.")] = "taprail"
+    groups_claim: Annotated[str, Meta(description="Claim that lists the groups.")] = "groups"
+    kind_claim: Annotated[str, Meta(description="Claim that says `person`, `service` or `agent`.")] = "actor_kind"
+    agent_clients: Annotated[tuple[str, ...], Meta(description="Client ids whose tokens are agents' tokens.")] = ()
+    require_at_jwt: Annotated[bool, Meta(description="Demand `typ: at+jwt` (RFC 9068) in the token's header.")] = True
+    client_id: Annotated[str, Meta(description="Our client for the approvals page's sign-in.")] = "taprail"
+    client_secret: Annotated[SecretRef | None, Meta(description="Its secret, where the provider wants one.")] = None
+
+
+class RoleMapping(Section, frozen=True, kw_only=True):
+    group: Annotated[str, Meta(description="A group of the identity provider, or `*` for everyone. First match wins.")]
+    role: Annotated[str, Meta(description="The database role that the tap signs in as.")]
+    password: Annotated[SecretRef, Meta(description="Its password.")]
+
+
+class Database(Section, frozen=True, kw_only=True):
+    name: Annotated[Name, Meta(description="What clients ask for as the database's name.")]
+    environment: Annotated[Name, Meta(description="dev, staging, prod: what policies speak of.")]
+    server: Annotated[Name, Meta(description="A name for the server; topics and marks carry it.")]
+    host: Annotated[str, Meta(description="Where the server listens.")]
+    port: Annotated[Port, Meta(description="Its port.")] = 5432
+    database: Annotated[str, Meta(description="The database's name on the server; empty: the same.")] = ""
+    tls: Annotated[
+        Literal["disable", "require", "verify-full"], Meta(description="TLS to the server. `require` checks no name.")
+    ] = "verify-full"
+    ca_file: Annotated[str, Meta(description="CA certificates for `verify-full`; empty for the system's.")] = ""
+    roles: Annotated[tuple[RoleMapping, ...], Meta(description="Which group signs in as which role.")]
+    catalog_role: Annotated[str, Meta(description="Role that reads the catalog and listens for DDL.")]
+    catalog_password: Annotated[SecretRef, Meta(description="Its password.")]
+    feed_role: Annotated[str, Meta(description="Role with REPLICATION for the change feed; empty: no feed.")] = ""
+    feed_password: Annotated[SecretRef | None, Meta(description="Its password.")] = None
+    known_writers: Annotated[
+        tuple[str, ...], Meta(description="Who may write round the tap: replication origins and declared writers.")
+    ] = ()
+
+    @property
+    def upstream(self) -> str:
+        return self.database or self.name
+
+
+class Service(Section, frozen=True, kw_only=True):
+    name: Annotated[str, Meta(description="User name that the service connects with.")]
+    password: Annotated[SecretRef, Meta(description="Its password, for SCRAM-SHA-256.")]
+    kind: Annotated[Literal["service", "agent"], Meta(description="What it is.")] = "service"
+    groups: Annotated[tuple[str, ...], Meta(description="Its groups.")] = ()
+
+
+class Tap(Section, frozen=True, kw_only=True):
+    id: Annotated[Name, Meta(description="This tap's name: one for each running tap.")] = "tap-1"
+    host: Annotated[str, Meta(description="Where clients connect.")] = "127.0.0.1"
+    port: Annotated[Port, Meta(description="0 takes a free one.")] = 6432
+    certificate: Annotated[str, Meta(description="PEM file of the certificate chain.")] = ""
+    private_key: Annotated[str, Meta(description="PEM file of its key.")] = ""
+    plaintext_tokens: Annotated[
+        bool, Meta(description="Accept a token over a connection without TLS. Only where nobody else can listen.")
+    ] = False
+    spool: Annotated[str, Meta(description="Directory of the spool; one for each tap.")] = "spool"
+    spool_bytes_max: Annotated[
+        int,
+        Meta(ge=1 << 20, description="When the spool holds this much, statements are refused until Kafka drains it."),
+    ] = 1 << 30
+    durability: Annotated[
+        Literal["process", "machine"],
+        Meta(description="`process` survives the tap's death, `machine` a power cut, too (an fdatasync a batch)."),
+    ] = "process"
+
+
+class Policy(Section, frozen=True, kw_only=True):
+    protected: Annotated[tuple[str, ...], Meta(description="Environments where destructive commands are denied.")] = (
+        "prod",
+    )
+    clear_groups: Annotated[tuple[str, ...], Meta(description="Groups that see personal data unmasked.")] = ()
+    approver_groups: Annotated[tuple[str, ...], Meta(description="Groups that may decide on held statements.")] = (
+        "data-owners",
+    )
+    hold_seconds: Annotated[int, Meta(ge=1, description="How long a held statement waits for a decision.")] = 300
+    large_read_rows: Annotated[int, Meta(ge=1, description="Reads of at least this many rows raise an alert.")] = 50_000
+
+
+class Approvals(Section, frozen=True, kw_only=True):
+    host: Annotated[str, Meta(description="Where the approvals page listens.")] = "127.0.0.1"
+    port: Annotated[Port, Meta(description="Its port.")] = 6480
+    url: Annotated[str, Meta(description="How people reach it; goes into notices.")] = "http://127.0.0.1:6480"
+
+
+class Slack(Section, frozen=True, kw_only=True):
+    token: Annotated[SecretRef, Meta(description="Bot token with `chat:write`.")]
+    channel: Annotated[str, Meta(description="Channel id.")]
+    url: Annotated[str, Meta(description="Another address of the Web API.")] = "https://slack.com/api/"
+
+
+class PagerDuty(Section, frozen=True, kw_only=True):
+    routing_key: Annotated[SecretRef, Meta(description="Integration key of an Events API v2 service.")]
+    url: Annotated[str, Meta(description="Another address of the Events API.")] = (
+        "https://events.pagerduty.com/v2/enqueue"
+    )
+
+
+class Webhook(Section, frozen=True, kw_only=True):
+    url: Annotated[str, Meta(description="Where alerts are POSTed, signed.")]
+    secret: Annotated[SecretRef, Meta(description="Key of the HMAC-SHA256 signature.")]
+
+
+class Alerts(Section, frozen=True, kw_only=True):
+    slack: Annotated[Slack | None, Meta(description="Slack.")] = None
+    pagerduty: Annotated[PagerDuty | None, Meta(description="PagerDuty.")] = None
+    webhook: Annotated[Webhook | None, Meta(description="A webhook of your own.")] = None
+
+
+class Keys(Section, frozen=True, kw_only=True):
+    mark: Annotated[SecretRef, Meta(description="HMAC key of marks, hex, 32 bytes; taps and streams share it.")]
+    data: Annotated[SecretRef, Meta(description="Data key of envelopes, hex, 32 bytes.")]
+    data_id: Annotated[str, Meta(description="Name of the data key; envelopes carry it.")] = "data-1"
+    control_public: Annotated[
+        dict[str, str], Meta(description="Key id -> PEM file: whose control records a tap believes.")
+    ]
+    control_private: Annotated[SecretRef | None, Meta(description="PEM of the control key; agents only.")] = None
+    control_id: Annotated[str, Meta(description="Key id that the agents sign with.")] = "control-1"
+
+
+class Ledger(Section, frozen=True, kw_only=True):
+    directory: Annotated[str, Meta(description="Directory of the audit log.")] = "log"
+    origin: Annotated[str, Meta(description="The log's name in its checkpoints (C2SP tlog-checkpoint).")] = "taprail"
+    signer_socket: Annotated[str, Meta(description="Unix socket of the signer.")] = "signer.sock"
+    signer_key: Annotated[str, Meta(description="PEM file of the signer's Ed25519 key; only the signer reads it.")] = (
+        "secrets/log.pem"
+    )
+    signer_state: Annotated[str, Meta(description="Where the signer remembers what it signed last.")] = "signer.json"
+    public_key: Annotated[str, Meta(description="PEM file of the log's public key.")] = "log.pub.pem"
+
+
+class Settings(Section, frozen=True, kw_only=True):
+    """The whole file. Relative paths stand against the file's own directory."""
+
+    kafka: Kafka
+    registry: Registry
+    connect: Connect = field(default_factory=Connect)
+    identity: IdentityProvider
+    databases: Annotated[tuple[Database, ...], Meta(description="The databases behind the tap.")]
+    services: Annotated[tuple[Service, ...], Meta(description="Service accounts that sign in by SCRAM.")] = ()
+    tap: Tap = field(default_factory=Tap)
+    policy: Policy = field(default_factory=Policy)
+    approvals: Approvals = field(default_factory=Approvals)
+    alerts: Alerts = field(default_factory=Alerts)
+    keys: Keys
+    ledger: Ledger = field(default_factory=Ledger)
+
+
+class Loaded(Struct, frozen=True):
+    """Settings with the directory that their relative paths stand against."""
+
+    settings: Settings
+    directory: Path
+
+    def path(self, text: str) -> Path:
+        return (self.directory / text).absolute()
+
+    def secret(self, reference: str, setting: str = "secret") -> str:
+        """The secret's text. Raises SettingsError where the variable or the file is not there."""
+        kind, _, name = reference.partition(":")
+        if kind == "env":
+            value = os.environ.get(name)
+            if value is None:
+                raise SettingsError(f"{setting}: the environment variable {name} is not set", hint=f"export {name}=…")
+            return value
+        path = self.path(name)
+        try:
+            return path.read_text().strip()
+        except OSError as error:
+            raise SettingsError(
+                f"{setting}: can't read {path}: {error.strerror}", hint="make the file, or correct the setting"
+            ) from error
+
+    def database(self, name: str) -> Database | None:
+        return next((d for d in self.settings.databases if d.name == name), None)
+
+
+def load(path: Path) -> Loaded:
+    """Read and check the file. Raises SettingsError with the setting's path."""
+    try:
+        raw = tomllib.loads(path.read_text())
+    except OSError as error:
+        raise SettingsError(f"can't read {path}: {error.strerror}", hint="`taprail up` makes one") from error
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError(f"{path} is not TOML: {error}", hint="correct the line that it names") from error
+    try:
+        settings = msgspec.convert(raw, Settings)
+    except msgspec.ValidationError as error:
+        raise SettingsError(f"{path}: {error}", hint="docs/settings.md describes every setting") from error
+    _check(settings, path)
+    return Loaded(settings, path.parent.absolute())
+
+
+def _check(settings: Settings, path: Path) -> None:
+    """What types can't say."""
+    names = [d.name for d in settings.databases]
+    if twice := sorted({n for n in names if names.count(n) > 1}):
+        raise SettingsError(f"{path}: databases: {twice[0]!r} stands there twice", hint="names must differ")
+    for number, database in enumerate(settings.databases):
+        if not database.roles:
+            raise SettingsError(
+                f"{path}: databases[{number}].roles: nobody may use {database.name!r}", hint="map a group to a role"
+            )
+    if bool(settings.tap.certificate) != bool(settings.tap.private_key):
+        raise SettingsError(f"{path}: tap: a certificate needs its private_key, and the reverse", hint="set both")
+
+
+def problems(loaded: Loaded) -> list[str]:
+    """What would stop a role at its start: secrets that can't be read, files that aren't there. One line each."""
+    found = []
+    for name, reference in _secrets(loaded.settings, ""):
+        try:
+            loaded.secret(reference, name)
+        except SettingsError as error:
+            found.append(str(error))
+    tap = loaded.settings.tap
+    files = [("tap.certificate", tap.certificate), ("tap.private_key", tap.private_key)]
+    files += [(f"keys.control_public.{k}", v) for k, v in loaded.settings.keys.control_public.items()]
+    found += [f"{name}: {loaded.path(v)} isn't there" for name, v in files if v and not loaded.path(v).exists()]
+    if not tap.certificate and not tap.plaintext_tokens:
+        found.append("tap: without tap.certificate nobody can sign in with a token; set it, or tap.plaintext_tokens")
+    return found
+
+
+def _secrets(value: Any, path: str) -> list[tuple[str, str]]:
+    if isinstance(value, Struct):
+        pairs = [(f"{path}.{n}".lstrip("."), getattr(value, n)) for n in value.__struct_fields__]
+    elif isinstance(value, dict):
+        pairs = [(f"{path}.{k}", v) for k, v in value.items()]
+    elif isinstance(value, tuple):
+        pairs = [(f"{path}[{i}]", v) for i, v in enumerate(value)]
+    else:
+        return [(path, value)] if isinstance(value, str) and value.startswith(("env:", "file:")) else []
+    return [found for name, inner in pairs for found in _secrets(inner, name)]
+
+
+def document() -> str:
+    """docs/settings.md, from the types."""
+    lines = [
+        "# Settings",
+        "",
+        "Made from the types by `taprail config document`. Secrets are `env:NAME` or `file:PATH`; relative paths stand",
+        "against the file's own directory.",
+    ]
+    _document(Settings, "", lines)
+    return "\n".join(lines) + "\n"
+
+
+def _document(section: type[Struct], path: str, lines: list[str]) -> None:
+    hints = typing.get_type_hints(section, include_extras=True)
+    plain = typing.get_type_hints(section)
+    nested: list[tuple[type[Struct], str]] = []
+    rows = []
+    for info in msgspec.structs.fields(section):
+        inner, many = _section_of(plain[info.name])
+        name = f"{path}.{info.name}".lstrip(".")
+        if inner is not None:
+            nested.append((inner, name + ("[]" if many else "")))
+            continue
+        meta = next(m for m in hints[info.name].__metadata__ if isinstance(m, Meta) and m.description)
+        rows.append(f"| `{info.name}` | {_default(info)} | {meta.description} |")
+    if rows:
+        title = f"[[{path[:-2]}]]" if path.endswith("[]") else f"[{path}]"
+        lines += [
+            "",
+            f"## {title.replace('[].', '.')}",
+            "",
+            "| setting | default | what it is |",
+            "|---|---|---|",
+            *rows,
+        ]
+    for inner, name in nested:
+        _document(inner, name, lines)
+
+
+def _section_of(hint: Any) -> tuple[type[Struct] | None, bool]:
+    arguments = [a for a in typing.get_args(hint) if a is not type(None) and a is not ...]
+    for candidate in [hint, *arguments]:
+        if isinstance(candidate, type) and issubclass(candidate, Section):
+            return candidate, typing.get_origin(hint) is tuple
+    return None, False
+
+
+def _default(info: msgspec.structs.FieldInfo) -> str:
+    if info.default is msgspec.NODEFAULT:
+        return "none" if info.default_factory is not msgspec.NODEFAULT else "required"
+    return f"`{msgspec.json.encode(info.default).decode()}`"
