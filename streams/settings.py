@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta, Struct, field
 
+from taprail.schemas.endpoints import KafkaEndpoint, Role
 from taprail.schemas.errors import SettingsError
 
 SecretRef = Annotated[str, Meta(pattern=r"^(env:[A-Za-z_][A-Za-z0-9_]*|file:.+)$")]
@@ -29,10 +30,9 @@ class Section(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 class Kafka(Section, frozen=True, kw_only=True):
     bootstrap: Annotated[str, Meta(description="Brokers, `host:port` separated by commas.")]
     security: Annotated[
-        Literal["plaintext", "ssl", "sasl_plaintext", "sasl_ssl"],
+        Literal["SASL_PLAINTEXT", "SASL_SSL"],
         Meta(description="librdkafka's `security.protocol`. Each role signs in as its own user over SCRAM-SHA-256."),
-    ] = "sasl_ssl"
-    ca_file: Annotated[str, Meta(description="CA certificates for `ssl` and `sasl_ssl`; empty for the system's.")] = ""
+    ] = "SASL_SSL"
     passwords: Annotated[
         dict[str, SecretRef],
         Meta(description="Secret of each role's user: admin, tap, stream, agents, ledger, viewer."),
@@ -45,6 +45,8 @@ class Registry(Section, frozen=True, kw_only=True):
 
 class Connect(Section, frozen=True, kw_only=True):
     url: Annotated[str, Meta(description="Kafka Connect's REST address. Empty: no change feed is registered.")] = ""
+    user: Annotated[str, Meta(description="User of its REST API, where it asks for one.")] = ""
+    password: Annotated[SecretRef | None, Meta(description="Its password.")] = None
 
 
 class IdentityProvider(Section, frozen=True, kw_only=True):
@@ -223,6 +225,12 @@ class Loaded(Struct, frozen=True):
             raise SettingsError(
                 f"{setting}: can't read {path}: {error.strerror}", hint="make the file, or correct the setting"
             ) from error
+
+    def kafka(self, *roles: Role) -> KafkaEndpoint:
+        """The cluster with the secrets of these roles only: a process holds no other's."""
+        kafka = self.settings.kafka
+        users: dict[str, str] = {role: self.secret(kafka.passwords[role], f"kafka.passwords.{role}") for role in roles}
+        return KafkaEndpoint(kafka.bootstrap, users, kafka.security)
 
     def database(self, name: str) -> Database | None:
         return next((d for d in self.settings.databases if d.name == name), None)

@@ -1,0 +1,210 @@
+"""The recorder of a tap: every statement, outcome and session goes into the spool before anything happens.
+
+What a person typed in literals and bind values leaves the tap encrypted only; the normalised text is in the clear.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Literal, Protocol
+
+from msgspec import Struct, json
+
+from taprail.schemas import avro
+from taprail.schemas import mark as marks
+from taprail.schemas.envelope import Sealer
+from taprail.schemas.guard import Request, Result, SessionContext, Ticket, Verdict
+from taprail.schemas.records import Envelope, Outcome, Session, Statement, statement_id
+from taprail.streams.approvals.binding import binding
+
+SpoolKind = Literal["statement", "outcome", "session"]
+
+
+class Appends(Protocol):
+    """What the recorder needs of a spool."""
+
+    @property
+    def epoch(self) -> int: ...
+    def append(self, kind: SpoolKind, key: str, encode: Callable[[int, int], bytes]) -> int: ...
+
+
+class Values(Struct, frozen=True):
+    """What an envelope of a statement holds: the text as it was sent, and the Bind values, None for NULL."""
+
+    text: str
+    parameters: tuple[bytes | None, ...]
+
+
+def now_us() -> int:
+    return time.time_ns() // 1000
+
+
+class SpoolRecorder:
+    """Implements `Recorder`. Raises SpoolError where the spool can't take the record."""
+
+    def __init__(self, spool: Appends, sealer: Sealer, mark_key: bytes) -> None:
+        self._spool = spool
+        self._sealer = sealer
+        self._mark_key = mark_key
+
+    def statement(self, request: Request, verdict: Verdict, *, approval: str = "", held_sequence: int = 0) -> Ticket:
+        session = request.session
+        started_us = now_us()
+        held = verdict.action == "hold" and not approval
+
+        def encode(epoch: int, sequence: int) -> bytes:
+            return avro.encode(
+                Statement(
+                    tap=session.tap,
+                    epoch=epoch,
+                    sequence=sequence,
+                    time_us=started_us,
+                    session=session.session,
+                    environment=session.environment,
+                    server=session.server,
+                    database=session.database,
+                    person=session.person,
+                    purpose=session.purpose,
+                    action="allow" if approval else verdict.action,
+                    rule=verdict.rule,
+                    tag=verdict.facts.tag,
+                    writes=verdict.mark != "none",
+                    relations=verdict.relations,
+                    fingerprint=verdict.fingerprint,
+                    normalized=verdict.normalized,
+                    reason=verdict.reason,
+                    policy_version=verdict.policy_version,
+                    catalog_epoch=verdict.catalog_epoch,
+                    role=session.role,
+                    client=session.client,
+                    client_address=session.client_address,
+                    protocol=request.protocol,
+                    transaction=session.transaction,
+                    mark=verdict.mark,
+                    approval=approval,
+                    binding=request_binding(request, verdict) if held else "",
+                    expires_us=started_us + verdict.hold_seconds * 1_000_000 if held else 0,
+                    approvers=verdict.approvers,
+                    held_sequence=held_sequence,
+                    lineage=verdict.lineage,
+                    values=self._values(request, verdict, statement_id(session.tap, epoch, sequence)),
+                )
+            )
+
+        sequence = self._spool.append("statement", session.session, encode)
+        runs = approval or verdict.action in ("allow", "mask")
+        mark = self._mark(session, sequence) if runs and verdict.mark == "carried" else ""
+        return Ticket(self._spool.epoch, sequence, mark, started_us)
+
+    def outcome(self, ticket: Ticket, request: Request, verdict: Verdict, result: Result) -> None:
+        session = request.session
+        ended_us = now_us()
+
+        def encode(epoch: int, sequence: int) -> bytes:
+            return avro.encode(
+                Outcome(
+                    tap=session.tap,
+                    epoch=epoch,
+                    sequence=sequence,
+                    time_us=ended_us,
+                    session=session.session,
+                    environment=session.environment,
+                    server=session.server,
+                    database=session.database,
+                    person=session.person,
+                    purpose=session.purpose,
+                    statement_epoch=ticket.epoch,
+                    statement_sequence=ticket.sequence,
+                    status=result.status,
+                    tag=verdict.facts.tag,
+                    relations=verdict.relations,
+                    rows=result.rows,
+                    bytes=result.bytes,
+                    masked_columns=result.masked_columns,
+                    duration_us=ended_us - ticket.started_us,
+                    sqlstate=result.sqlstate,
+                    transaction=session.transaction,
+                    transaction_status=result.transaction_status,
+                    fingerprint=verdict.fingerprint,
+                )
+            )
+
+        self._spool.append("outcome", session.session, encode)
+
+    def session(self, context: SessionContext, event: Literal["opened", "closed", "refused"], reason: str = "") -> None:
+        at_us = now_us()
+
+        def encode(epoch: int, sequence: int) -> bytes:
+            return avro.encode(
+                Session(
+                    tap=context.tap,
+                    epoch=epoch,
+                    sequence=sequence,
+                    time_us=at_us,
+                    session=context.session,
+                    environment=context.environment,
+                    server=context.server,
+                    database=context.database,
+                    person=context.person,
+                    event=event,
+                    method=context.method,
+                    role=context.role,
+                    client=context.client,
+                    client_address=context.client_address,
+                    reason=reason,
+                )
+            )
+
+        self._spool.append("session", context.session, encode)
+
+    def unknown(self, statement: Statement) -> None:
+        """Close a statement of an earlier epoch whose end nobody saw."""
+        at_us = now_us()
+
+        def encode(epoch: int, sequence: int) -> bytes:
+            return avro.encode(unknown_outcome(statement, epoch, sequence, at_us))
+
+        self._spool.append("outcome", statement.session, encode)
+
+    def _values(self, request: Request, verdict: Verdict, purpose: str) -> Envelope | None:
+        if not request.parameters and request.text == verdict.normalized:
+            return None
+        return self._sealer.seal(json.encode(Values(request.text, request.parameters)), purpose)
+
+    def _mark(self, session: SessionContext, sequence: int) -> str:
+        mark = marks.Mark(session.tap, self._spool.epoch, sequence, session.server, session.database)
+        return marks.render(mark, self._mark_key)
+
+
+def request_binding(request: Request, verdict: Verdict) -> str:
+    session = request.session
+    return binding(request.text, request.parameters, session.role, session.search_path, verdict.catalog_epoch)
+
+
+def unknown_outcome(statement: Statement, epoch: int, sequence: int, at_us: int) -> Outcome:
+    return Outcome(
+        tap=statement.tap,
+        epoch=epoch,
+        sequence=sequence,
+        time_us=at_us,
+        session=statement.session,
+        environment=statement.environment,
+        server=statement.server,
+        database=statement.database,
+        person=statement.person,
+        purpose=statement.purpose,
+        statement_epoch=statement.epoch,
+        statement_sequence=statement.sequence,
+        status="unknown",
+        tag=statement.tag,
+        relations=statement.relations,
+        rows=0,
+        bytes=0,
+        masked_columns=0,
+        duration_us=at_us - statement.time_us,
+        sqlstate="",
+        transaction=statement.transaction,
+        transaction_status="unknown",
+        fingerprint=statement.fingerprint,
+    )
