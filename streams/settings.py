@@ -55,7 +55,7 @@ class IdentityProvider(Section, frozen=True, kw_only=True):
     ]
     audience: Annotated[str, Meta(description="What the token's `aud` must hold.")] = "taprail"
     groups_claim: Annotated[str, Meta(description="Claim that lists the groups.")] = "groups"
-    kind_claim: Annotated[str, Meta(description="Claim that says `person`, `service` or `agent`.")] = "actor_kind"
+    kind_claim: Annotated[str, Meta(description="Claim that says `person`, `service` or `agent`.")] = "actor_type"
     agent_clients: Annotated[tuple[str, ...], Meta(description="Client ids whose tokens are agents' tokens.")] = ()
     require_at_jwt: Annotated[bool, Meta(description="Demand `typ: at+jwt` (RFC 9068) in the token's header.")] = True
     client_id: Annotated[str, Meta(description="Our client for the approvals page's sign-in.")] = "taprail"

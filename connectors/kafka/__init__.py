@@ -1,0 +1,1 @@
+"""Kafka: topics and their access rules, clients, and the transactional loop."""
