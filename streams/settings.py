@@ -84,6 +84,10 @@ class Database(Section, frozen=True, kw_only=True):
     catalog_password: Annotated[SecretRef, Meta(description="Its password.")]
     feed_role: Annotated[str, Meta(description="Role with REPLICATION for the change feed; empty: no feed.")] = ""
     feed_password: Annotated[SecretRef | None, Meta(description="Its password.")] = None
+    admin_role: Annotated[
+        str, Meta(description="Superuser that `taprail init` prepares the database as; empty: it is prepared by hand.")
+    ] = ""
+    admin_password: Annotated[SecretRef | None, Meta(description="Its password; no other role reads it.")] = None
     known_writers: Annotated[
         tuple[str, ...], Meta(description="Who may write round the tap: replication origins and declared writers.")
     ] = ()
