@@ -1,0 +1,1 @@
+"""Debezium: the connector's configuration and the records of its change feed."""

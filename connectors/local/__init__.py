@@ -1,0 +1,1 @@
+"""The embedded stack: Kafka, Connect with Debezium, the registry and PostgreSQL as child processes, without Docker."""
