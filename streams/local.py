@@ -22,6 +22,7 @@ from taprail.streams.supervise import Supervisor
 
 DATABASES = ("dev", "staging", "prod")
 GROUP_ROLES = {"data-owners": "app_owner", "*": "app_engineer"}
+MEMBER_OF = '["pg_read_all_data", "pg_write_all_data"]'
 CERTIFICATE_DAYS = 365
 TAP_PORT, APPROVALS_PORT = 6432, 6480
 
@@ -135,7 +136,8 @@ public_key = "log.pub.pem"
     def _database_toml(self, name: str) -> str:
         postgres = self.endpoints.postgres
         roles = "\n".join(
-            f'[[databases.roles]]\ngroup = "{group}"\nrole = "{role}"\npassword = "file:secrets/{role}"'
+            f'[[databases.roles]]\ngroup = "{group}"\nrole = "{role}"\npassword = "file:secrets/{role}"\n'
+            f"member_of = {MEMBER_OF}"
             for group, role in GROUP_ROLES.items()
         )
         return f"""[[databases]]

@@ -66,6 +66,9 @@ class RoleMapping(Section, frozen=True, kw_only=True):
     group: Annotated[str, Meta(description="A group of the identity provider, or `*` for everyone. First match wins.")]
     role: Annotated[str, Meta(description="The database role that the tap signs in as.")]
     password: Annotated[SecretRef, Meta(description="Its password.")]
+    member_of: Annotated[
+        tuple[str, ...], Meta(description="Existing roles whose rights `taprail init` gives it; empty: you grant.")
+    ] = ()
 
 
 class Database(Section, frozen=True, kw_only=True):

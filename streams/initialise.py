@@ -1,0 +1,73 @@
+"""`taprail init`: topics and rights, schemas, prepared databases, change feeds. Doing it twice is safe."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from urllib.parse import quote
+
+from taprail.connectors.debezium.connector import connector_config, register
+from taprail.connectors.kafka.admin import ensure_change_feed, provision
+from taprail.connectors.kafka.registry import Registry
+from taprail.connectors.postgres import onboard
+from taprail.schemas import avro
+from taprail.schemas.endpoints import ConnectEndpoint
+from taprail.streams.settings import Database, Loaded
+
+
+def initialise(loaded: Loaded, progress: Callable[[str], None]) -> None:
+    kafka = loaded.kafka(*loaded.settings.kafka.passwords)
+    provision(kafka)
+    progress("topics and access rules are there")
+    registry = Registry(loaded.settings.registry.url)
+    for record in avro.RECORDS:
+        registry.register(f"taprail.{record.__name__}", avro.schema_of(record))
+    progress(f"{len(avro.RECORDS)} schemas are registered")
+    databases = loaded.settings.databases
+    for database in databases:
+        if database.admin_role:
+            asyncio.run(onboard.apply(_admin_dsn(loaded, database), onboard.prepare(_onboarding(loaded, database))))
+    progress(f"databases are prepared: {', '.join(d.name for d in databases)}")
+    feeds = [d for d in databases if d.feed_role and loaded.settings.connect.url]
+    for database in feeds:
+        ensure_change_feed(kafka, database.server, database.upstream)
+    with ThreadPoolExecutor() as pool:  # Connect takes a second for each
+        list(pool.map(lambda d: _register(loaded, d), feeds))
+    progress(f"change feeds run: {', '.join(d.name for d in feeds) or 'none'}")
+
+
+def _register(loaded: Loaded, database: Database) -> None:
+    connect = loaded.settings.connect
+    endpoint = ConnectEndpoint(connect.url, connect.user, _secret(loaded, connect.password))
+    name = f"taprail-{database.server}-{database.upstream}"
+    config = connector_config(
+        server=database.server,
+        database=database.upstream,
+        host=database.host,
+        port=database.port,
+        user=database.feed_role,
+        password=_secret(loaded, database.feed_password),
+        registry_url=loaded.settings.registry.url,
+    )
+    register(endpoint, name, config)
+
+
+def _onboarding(loaded: Loaded, database: Database) -> onboard.Onboarding:
+    logins = {
+        m.role: onboard.Login(m.role, loaded.secret(m.password, f"databases.{database.name}.roles"), m.member_of)
+        for m in database.roles
+    }
+    feed = onboard.Login(database.feed_role, _secret(loaded, database.feed_password)) if database.feed_role else None
+    catalog = onboard.Login(database.catalog_role, loaded.secret(database.catalog_password))
+    return onboard.Onboarding(database.upstream, tuple(logins.values()), catalog, feed)
+
+
+def _admin_dsn(loaded: Loaded, database: Database) -> str:
+    password = quote(_secret(loaded, database.admin_password), safe="")
+    place = f"{database.host}:{database.port}/{quote(database.upstream, safe='')}"
+    return f"postgresql://{quote(database.admin_role, safe='')}:{password}@{place}"
+
+
+def _secret(loaded: Loaded, reference: str | None) -> str:
+    return loaded.secret(reference) if reference else ""
