@@ -49,6 +49,7 @@ def _register(loaded: Loaded, database: Database) -> None:
         user=database.feed_role,
         password=_secret(loaded, database.feed_password),
         registry_url=loaded.settings.registry.url,
+        sslmode=database.tls,
     )
     register(endpoint, name, config)
 
