@@ -111,9 +111,9 @@ def _avro(side: str, registry_url: str) -> dict[str, str]:
 
 
 def register(connect: ConnectEndpoint, name: str, config: dict[str, str], *, timeout_s: float = 60.0) -> None:
-    """Create or change the connector and wait until its task runs with this configuration.
+    """Create or change the connector, start it again where it had failed, and wait until its task runs.
 
-    StackError, with the first line of the task's trace, when it failed.
+    From then on its slot is there: no later change is missed. StackError, with the failure's cause, when it failed.
     """
     deadline = time.monotonic() + timeout_s
     path = f"/connectors/{name}/config"
@@ -124,6 +124,8 @@ def register(connect: ConnectEndpoint, name: str, config: dict[str, str], *, tim
         if answer.status != 409 or time.monotonic() > deadline:  # 409: the worker's group is being rebalanced
             raise StackError(f"Connect refused the connector {name}: {_reason(answer)}", hint="check its configuration")
         time.sleep(0.2)
+    if answer.status == 200:  # it was there; what failed earlier stays failed unless it is asked to start again
+        _ask(connect, "POST", f"/connectors/{name}/restart?includeTasks=true&onlyFailed=true")
     while not _is_running(connect, name):
         if time.monotonic() > deadline:
             raise StackError(

@@ -27,7 +27,7 @@ appender.stdout.type = Console
 appender.stdout.name = stdout
 appender.stdout.layout.type = PatternLayout
 appender.stdout.layout.pattern = %d{ISO8601} %-5p %c{1.} %m%n
-logger.debezium.name = io.debezium
+logger.debezium.name = io.debezium.connector.postgresql
 logger.debezium.level = info
 """
 

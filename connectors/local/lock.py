@@ -13,6 +13,7 @@ from jgo.maven import Dependency, MavenContext
 from taprail.connectors.local.artifacts import LOCK_FILE, Pin, artifact_path, cache_directory, file_sha256
 
 KAFKA_VERSION = "4.1.1"
+LOG4J_VERSION = "2.24.3"  # Kafka logs through slf4j 1.7 and brings no binding
 DEBEZIUM_VERSION = "3.6.3.Final"
 CONVERTER_VERSION = "2.6.13.Final"
 REGISTRY_VERSION = "3.3.3"
@@ -25,11 +26,14 @@ _OF_THE_WORKER = frozenset(
 
 
 class JarSet(NamedTuple):
-    """Coordinates to start from, what to leave out of their dependencies, and whether they have any."""
+    """Coordinates to resolve with their dependencies, what to leave out of those, and what to take alone.
 
-    roots: tuple[str, ...]
+    jgo lets the dependency management of every root speak for all: a root of another project changes versions.
+    """
+
+    roots: tuple[str, ...] = ()
     without: frozenset[str] = frozenset()
-    transitive: bool = True
+    alone: tuple[str, ...] = ()
 
 
 SETS = {
@@ -38,24 +42,25 @@ SETS = {
             f"org.apache.kafka:kafka_2.13:{KAFKA_VERSION}:jar",
             f"org.apache.kafka:connect-runtime:{KAFKA_VERSION}:jar",
             f"org.apache.kafka:connect-basic-auth-extension:{KAFKA_VERSION}:jar",
-        )
+        ),
+        alone=(f"org.apache.logging.log4j:log4j-slf4j-impl:{LOG4J_VERSION}:jar",),
     ),
     "debezium": JarSet((f"io.debezium:debezium-connector-postgres:{DEBEZIUM_VERSION}:jar",), _OF_THE_WORKER),
     "converter": JarSet((f"io.apicurio:apicurio-registry-utils-converter:{CONVERTER_VERSION}:jar",), _OF_THE_WORKER),
-    "registry": JarSet((f"io.apicurio:apicurio-registry-app:{REGISTRY_VERSION}:all:tar.gz",), transitive=False),
+    "registry": JarSet(alone=(f"io.apicurio:apicurio-registry-app:{REGISTRY_VERSION}:all:tar.gz",)),
 }
 
 
 def resolve(context: MavenContext, jars: JarSet) -> list[str]:
-    """All coordinates of a set, sorted: its roots and their dependencies."""
-    if not jars.transitive:
-        return sorted(jars.roots)
+    """All coordinates of a set, sorted."""
+    found = set(jars.alone)
+    if not jars.roots:
+        return sorted(found)
     roots = []
     for coordinates in jars.roots:
         group, name, version, packaging = coordinates.split(":")
         roots.append(Dependency(context.project(group, name).at_version(version).artifact(packaging=packaging)))
     inputs, dependencies = context.resolver.resolve(roots)
-    found = set()
     for dependency in [*inputs, *dependencies]:
         if dependency.artifactId not in jars.without:
             middle = f":{dependency.classifier}" if dependency.classifier else ""
