@@ -28,7 +28,10 @@ SIGNATURES_MAX = 100
 
 
 class Verifier(Struct, frozen=True):
-    """A name and the Ed25519 public key that it is trusted with (32 bytes)."""
+    """A name and the Ed25519 public key that it is trusted with (32 bytes).
+
+    A key that came from a PEM file has no name (''): it is trusted for the one log that it signs, whatever its name.
+    """
 
     name: str
     public_key: bytes
@@ -63,14 +66,22 @@ def parse_verifier(text: str) -> Verifier:
 
 
 def load_verifier(source: str | Path) -> Verifier:
-    """A verifier key from its text or from a file that holds it."""
+    """A verifier key from its text, or from a file with such a text or a PEM public key. Raises SettingsError."""
     path = Path(source)
     if isinstance(source, str) and "+" in source and not path.exists():
         return parse_verifier(source)
     try:
-        return parse_verifier(path.read_text())
-    except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(f"the public key {path} can't be read: {error}") from error
+        data = path.read_bytes()
+        if not data.lstrip().startswith(b"-----BEGIN"):
+            return parse_verifier(data.decode())
+        key = serialization.load_pem_public_key(data)
+    except (OSError, ValueError) as error:
+        raise SettingsError(
+            f"the public key {path} can't be read: {error}", hint="give the log's public key"
+        ) from error
+    if not isinstance(key, Ed25519PublicKey):
+        raise SettingsError(f"{path} holds no Ed25519 key", hint="give the log's public key")
+    return Verifier("", key.public_bytes(serialization.Encoding.Raw, serialization.PublicFormat.Raw))
 
 
 def check_name(name: str) -> str:
@@ -137,6 +148,8 @@ def open_note(note: str, verifier: Verifier) -> Checkpoint:
     Raises SignatureError where the verifier hasn't signed it, or one of its lines doesn't hold.
     """
     checkpoint, signatures = parse(note)
+    if not verifier.name:
+        verifier = Verifier(checkpoint.origin, verifier.public_key)
     mine = [s for s in signatures if s.name == verifier.name and s.key_id == verifier.key_id]
     if not mine:
         signers = ", ".join(f"{s.name}+{s.key_id.hex()}" for s in signatures)

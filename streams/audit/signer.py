@@ -46,42 +46,48 @@ class Answer(Struct, frozen=True):
     error: str = ""
 
 
-def generate_key(path: Path, name: str) -> notes.Verifier:
-    """Make a key for the log `name`: `path` (PEM, 0600), `path`.pub (verifier key), `path`.state (nothing signed yet).
+def generate_key(key_path: Path, origin: str) -> notes.Verifier:
+    """Make a log's key: `key_path` (PEM, 0600), `key_path`.pub (verifier key), `key_path`.state (nothing signed yet).
 
     Raises SettingsError where one of them exists: a key is never overwritten.
     """
-    notes.check_name(name)
-    for file in (path, _public(path), _state(path)):
-        if file.exists():
-            raise SettingsError(f"{file} exists already", hint="a log's key is never overwritten; choose another path")
+    public_path, state_path = key_path.with_name(key_path.name + ".pub"), default_state(key_path)
+    for path in (key_path, public_path, state_path):
+        if path.exists():
+            raise SettingsError(f"{path} exists already", hint="a log's key is never overwritten; choose another path")
     key = Ed25519PrivateKey.generate()
+    verifier = notes.verifier_of(origin, key)
     pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_durably(path, pem, 0o600)
-    verifier = notes.verifier_of(name, key)
-    write_durably(_public(path), f"{verifier}\n".encode(), 0o644)
-    write_durably(_state(path), msgspec.json.encode(Checkpoint(name, 0, tree.EMPTY_ROOT)), 0o600)
+    key_path.parent.mkdir(parents=True, exist_ok=True)
+    write_durably(key_path, pem, 0o600)
+    write_durably(public_path, f"{verifier}\n".encode(), 0o644)
+    initialise_state(state_path, origin)
     return verifier
+
+
+def initialise_state(state_path: Path, origin: str) -> None:
+    """Write down that nothing was signed yet. It belongs to the making of a key, once; an existing state is kept.
+
+    Raises SettingsError where a state exists that isn't this log's.
+    """
+    notes.check_name(origin)
+    if not state_path.exists():
+        write_durably(state_path, msgspec.json.encode(Checkpoint(origin, 0, tree.EMPTY_ROOT)), 0o600)
+    _load_state(state_path, origin)
+
+
+def default_state(key_path: Path) -> Path:
+    return key_path.with_name(key_path.name + ".state")
 
 
 class KeySigner:
     """A `Signer` over a key file. It belongs into a process of its own (`serve`); in one process it serves tests."""
 
-    def __init__(self, key_path: Path) -> None:
-        self._state_path = _state(key_path)
+    def __init__(self, key_path: Path, state_path: Path, origin: str) -> None:
+        self._state_path = state_path
         self._key = _load_key(key_path)
+        self._last = _load_state(state_path, origin)
         self._lock = threading.Lock()
-        try:
-            self._last = msgspec.json.decode(self._state_path.read_bytes(), type=Checkpoint)
-        except (OSError, msgspec.DecodeError) as error:
-            raise SettingsError(
-                f"the signer doesn't know what it signed last: {self._state_path}: {error}",
-                hint="restore the file; without it the signer could be made to sign a second version of the log",
-            ) from error
-        verifier = notes.load_verifier(_public(key_path))
-        if verifier != notes.verifier_of(self._last.origin, self._key):
-            raise SettingsError(f"{key_path}, its .pub and its .state don't belong together", hint="restore all three")
 
     @property
     def name(self) -> str:
@@ -164,9 +170,11 @@ class _Handler(socketserver.BaseRequestHandler):
             _send(connection.sendall, answer)
 
 
-def serve(key_path: Path, socket_path: Path, stop: threading.Event | None = None) -> None:
+def serve(
+    key_path: Path, state_path: Path, origin: str, socket_path: Path, stop: threading.Event | None = None
+) -> None:
     """Answer on `socket_path` until `stop` is set (or for ever). The socket is its owner's alone (0600)."""
-    signer = KeySigner(key_path)
+    signer = KeySigner(key_path, state_path, origin)
     with contextlib.suppress(FileNotFoundError):
         socket_path.unlink()
     before = os.umask(0o177)
@@ -226,9 +234,14 @@ def _load_key(path: Path) -> Ed25519PrivateKey:
     return key
 
 
-def _public(path: Path) -> Path:
-    return path.with_name(path.name + ".pub")
-
-
-def _state(path: Path) -> Path:
-    return path.with_name(path.name + ".state")
+def _load_state(path: Path, origin: str) -> Checkpoint:
+    try:
+        state = msgspec.json.decode(path.read_bytes(), type=Checkpoint)
+    except (OSError, msgspec.DecodeError) as error:
+        raise SettingsError(
+            f"the signer doesn't know what it signed last: {path}: {error}",
+            hint="restore the file; without it the signer could be made to sign a second version of the log",
+        ) from error
+    if state.origin != origin:
+        raise SettingsError(f"{path} belongs to the log {state.origin!r}, not to {origin!r}", hint="correct the origin")
+    return state

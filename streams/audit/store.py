@@ -123,11 +123,11 @@ class SqliteLeafStore:
         found: int | None = self._database.execute(query, (self._topics.get(topic), partition)).fetchone()[0]
         return found
 
-    def after(self, segment: int, position: int) -> int | None:
-        """The first position behind `position` in a segment where an entry begins."""
-        query = "SELECT position FROM leaves WHERE segment = ? AND position > ? ORDER BY idx LIMIT 1"
-        row = self._database.execute(query, (segment, position)).fetchone()
-        return row[0] if row else None
+    def after(self, segment: int, position: int) -> Leaf | None:
+        """The first leaf of a segment whose entry begins behind byte `position`."""
+        query = f"{LEAF} WHERE idx >= ? AND segment = ? AND position > ? ORDER BY idx LIMIT 1"
+        row = self._database.execute(query, (segment, segment, position)).fetchone()
+        return Leaf(*row) if row else None
 
     def segments(self) -> list[tuple[int, int]]:
         """(first index, committed bytes) of every segment, in order."""

@@ -15,8 +15,9 @@ from taprail.schemas.ledger import Entry, Header
 from taprail.streams.audit import note as notes
 from taprail.streams.audit.decode import SchemaBook
 from taprail.streams.audit.log import Limits, Log
-from taprail.streams.audit.signer import KeySigner, generate_key
+from taprail.streams.audit.signer import KeySigner, default_state, generate_key
 
+ORIGIN = "audit.example.com"
 TOPIC = "taprail.audit"
 SCHEMA: dict[str, Any] = {
     "type": "record",
@@ -45,13 +46,13 @@ class World:
         self.root = root
         self.directory = root / "log"
         self.key = root / "log.key"
-        self.verifier: notes.Verifier = generate_key(self.key, "audit.example.com")
+        self.verifier: notes.Verifier = generate_key(self.key, ORIGIN)
         self.limits = Limits(segment_entries=40, history_us=0)
         self.directory.mkdir()
         self.schema_sha256, self.kind = SchemaBook(self.directory).add(7, json.dumps(SCHEMA))
 
     def signer(self) -> KeySigner:
-        return KeySigner(self.key)
+        return KeySigner(self.key, default_state(self.key), ORIGIN)
 
     def open(self) -> Log:
         return Log(self.directory, self.signer(), self.limits)

@@ -14,7 +14,14 @@ from taprail.schemas.errors import LogError, SettingsError, StackError
 from taprail.schemas.ledger import Checkpoint
 from taprail.streams.audit import note as notes
 from taprail.streams.audit import tree
-from taprail.streams.audit.signer import KeySigner, SignerClient, generate_key, serve
+from taprail.streams.audit.signer import (
+    KeySigner,
+    SignerClient,
+    default_state,
+    generate_key,
+    initialise_state,
+    serve,
+)
 
 NAME = "audit.example.com"
 
@@ -44,7 +51,7 @@ def key(tmp_path: Path) -> Path:
 @pytest.fixture
 def client(key: Path) -> Iterator[SignerClient]:
     stop, socket = threading.Event(), key.parent / "s"
-    thread = threading.Thread(target=serve, args=(key, socket, stop))
+    thread = threading.Thread(target=serve, args=(key, default_state(key), NAME, socket, stop))
     thread.start()
     ready, found = time.monotonic() + 10, SignerClient(socket)
     while True:
@@ -91,8 +98,8 @@ def test_it_refuses_a_second_version_of_the_past(client: SignerClient) -> None:
 
 def test_it_remembers_across_restarts(key: Path) -> None:
     log, other = Leaves(50), Leaves(50, b"other")
-    KeySigner(key).sign(log.checkpoint(30), [])
-    again = KeySigner(key)
+    KeySigner(key, default_state(key), NAME).sign(log.checkpoint(30), [])
+    again = KeySigner(key, default_state(key), NAME)
     assert again.last() == log.checkpoint(30)
     with pytest.raises(LogError, match="refuses"):
         again.sign(other.checkpoint(50), tree.consistency_proof(other, 30, 50))
@@ -101,7 +108,7 @@ def test_it_remembers_across_restarts(key: Path) -> None:
 def test_without_its_memory_it_does_not_start(key: Path) -> None:
     key.with_name("log.key.state").unlink()
     with pytest.raises(SettingsError, match="signed last"):
-        KeySigner(key)
+        KeySigner(key, default_state(key), NAME)
 
 
 def test_key_files_are_private_and_never_overwritten(key: Path) -> None:
@@ -110,14 +117,18 @@ def test_key_files_are_private_and_never_overwritten(key: Path) -> None:
         generate_key(key, NAME)
     key.chmod(0o640)
     with pytest.raises(SettingsError, match="others may read"):
-        KeySigner(key)
+        KeySigner(key, default_state(key), NAME)
 
 
-def test_files_of_two_keys_are_not_mixed(key: Path, tmp_path: Path) -> None:
-    generate_key(tmp_path / "other.key", NAME)
-    (tmp_path / "other.key").replace(key)
-    with pytest.raises(SettingsError, match="belong together"):
-        KeySigner(key)
+def test_a_state_is_made_once_and_belongs_to_one_log(key: Path) -> None:
+    log = Leaves(30)
+    KeySigner(key, default_state(key), NAME).sign(log.checkpoint(30), [])
+    initialise_state(default_state(key), NAME)
+    assert KeySigner(key, default_state(key), NAME).last().size == 30
+    with pytest.raises(SettingsError, match="belongs to the log"):
+        initialise_state(default_state(key), "other.example.com")
+    with pytest.raises(SettingsError, match="belongs to the log"):
+        KeySigner(key, default_state(key), "other.example.com")
 
 
 def test_the_socket_is_its_owners_alone(client: SignerClient, key: Path) -> None:

@@ -1,0 +1,215 @@
+"""Entries against the index, one by one: which is changed, gone, moved or new.
+
+An entry whose leaf hash is the expected one costs one comparison. For another, the index is asked where its Kafka
+offset belongs: that tells a moved entry from a changed one, and what nobody found in the end was removed. One bit a
+leaf is all that is kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from taprail.schemas.errors import LogError, RecordError
+from taprail.schemas.ledger import Header, Leaf
+from taprail.streams.audit import segment, tree
+from taprail.streams.audit.decode import SchemaBook, statement_of
+from taprail.streams.audit.entry import StoredEntry, commitment_to, decode_header, leaf_input
+from taprail.streams.audit.report import Problem, Problems
+from taprail.streams.audit.segment import Frame, FrameError
+from taprail.streams.audit.store import SqliteLeafStore
+
+CHANGED = "it isn't the entry that was taken in"
+RESYNC_TRIES = 8
+
+
+class Expected:
+    """The stored leaves by index: reading forward costs a page at a time, a jump costs a query."""
+
+    def __init__(self, store: SqliteLeafStore) -> None:
+        self._store = store
+        self._rows: Iterator[Leaf] = iter(())
+        self._leaf: Leaf | None = None
+
+    def at(self, index: int) -> Leaf | None:
+        if self._leaf is not None and self._leaf.index == index - 1:
+            self._leaf = next(self._rows, None)
+        elif self._leaf is None or self._leaf.index != index:
+            self._rows = self._store.leaves(index)
+            self._leaf = next(self._rows, None)
+        return self._leaf if self._leaf is not None and self._leaf.index == index else None
+
+
+class Comparison:
+    """Walks all entries; afterwards `entries` is how many there were."""
+
+    def __init__(self, directory: Path, store: SqliteLeafStore, book: SchemaBook, problems: Problems) -> None:
+        self._directory = directory
+        self._store = store
+        self._book = book
+        self._problems = problems
+        self._expected = Expected(store)
+        self._seen = bytearray(store.size // 8 + 1)
+        self._strays: list[tuple[int, str]] = []
+        self._schemas: set[bytes] = set()
+        self._next = 0
+        self._in_a_row = 0
+        self.entries = 0
+
+    def run(self) -> None:
+        for frame in scan(self._directory, self._store, self._unreadable):
+            self._compare(frame)
+        self._settle_strays()
+        self._missing()
+
+    def _compare(self, frame: Frame) -> None:
+        self.entries += 1
+        entry = frame.entry
+        leaf = tree.leaf_hash(leaf_input(entry.header, entry.commitment))
+        expected = self._expected.at(self._next)
+        if expected is not None and expected.hash == leaf:
+            self._mark(self._next)
+            self._next += 1
+            self._in_a_row = 0
+        else:
+            expected = self._misplaced(entry, leaf)
+        if expected is not None:
+            self._check_payload(frame, expected)
+
+    def _misplaced(self, entry: StoredEntry, leaf: bytes) -> Leaf | None:
+        """The leaf that an unexpected entry is, None where it is none or a changed one."""
+        try:
+            header = decode_header(entry.header)
+        except LogError:
+            header = None
+        home = self._store.find(header.topic, header.partition, header.offset) if header else None
+        if home is None or self._is_marked(home.index):
+            if home is not None and home.hash == leaf:
+                self._add("inserted", "it stands in the log a second time", home, "")
+            else:
+                self._strays.append((self._next + self._in_a_row, self._statement(entry)))
+                self._in_a_row += 1
+            return None
+        self._in_a_row = 0
+        self._mark(home.index)
+        if home.hash != leaf:
+            self._add("changed", CHANGED, home, self._statement(entry))
+            self._next = max(self._next, home.index + 1)
+            return None
+        if home.index < self._next:
+            self._add("reordered", "it stands behind entries that came later", home, self._statement(entry))
+        else:
+            self._next = home.index + 1
+        return home
+
+    def _check_payload(self, frame: Frame, leaf: Leaf) -> None:
+        """The leaf is the one that was signed: are payload, salt and schema still what it commits to?"""
+        entry = frame.entry
+        if entry.erased:
+            self._add("erased", "its payload was erased, and no record in the log says so", leaf, "")
+        elif commitment_to(entry.salt, entry.payload) != entry.commitment:
+            self._add("changed", "its payload or salt isn't what was taken in", leaf, self._statement(entry))
+        elif not frame.intact:
+            self._add("changed", "its frame was changed, its content wasn't", leaf, self._statement(entry))
+        header = decode_header(entry.header)
+        if header.schema_sha256 not in self._schemas:
+            self._schemas.add(header.schema_sha256)
+            self._check_schema(header, leaf)
+
+    def _check_schema(self, header: Header, leaf: Leaf) -> None:
+        if any(header.schema_sha256):
+            try:
+                self._book.schema(header)
+            except RecordError as error:
+                self._add("schema", str(error), leaf, "")
+
+    def _unreadable(self, error: FrameError, first: int) -> None:
+        leaf = self._store.after(first, error.position - 1)
+        if leaf is not None and leaf.position == error.position and not self._is_marked(leaf.index):
+            self._mark(leaf.index)
+            self._next = max(self._next, leaf.index + 1)
+            self._add("unreadable", error.message, leaf, "")
+        else:
+            self._problems.add(Problem("unreadable", error.message))
+
+    def _settle_strays(self) -> None:
+        """An entry that claims an unknown offset took the place of a missing one, or was put between two."""
+        for index, statement in self._strays:
+            leaf = None if self._is_marked(index) else self._store.leaf(index)
+            if leaf is not None:
+                self._mark(index)
+                self._add("changed", CHANGED, leaf, statement)
+            else:
+                message = f"an entry that was never taken in stands before entry {index}"
+                self._problems.add(Problem("inserted", message, statement=statement))
+
+    def _missing(self) -> None:
+        size = self._store.size
+        index = 0
+        while index < size:
+            if self._seen[index >> 3] == 0xFF:
+                index = (index | 7) + 1
+                continue
+            if self._is_marked(index):
+                index += 1
+                continue
+            end = index + 1
+            while end < size and not self._is_marked(end):
+                end += 1
+            leaf = self._store.leaf(index)
+            place = (leaf.topic, leaf.partition, leaf.offset) if leaf else ("", -1, -1)
+            if end == size:
+                self._problems.add(Problem("truncated", "the log's tail is gone", index, end - 1, *place))
+            else:
+                self._problems.add(Problem("removed", "the log doesn't hold it any more", index, end - 1, *place))
+            index = end
+
+    def _statement(self, entry: StoredEntry) -> str:
+        try:
+            return statement_of(self._book.decode(decode_header(entry.header), entry.payload))
+        except (LogError, RecordError):
+            return ""
+
+    def _add(self, kind: str, message: str, leaf: Leaf, statement: str) -> None:
+        place = (leaf.topic, leaf.partition, leaf.offset, statement)
+        self._problems.add(Problem(kind, message, leaf.index, leaf.index, *place))  # type: ignore[arg-type]
+
+    def _mark(self, index: int) -> None:
+        self._seen[index >> 3] |= 1 << (index & 7)
+
+    def _is_marked(self, index: int) -> bool:
+        return index >= self._store.size or bool(self._seen[index >> 3] & 1 << (index & 7))
+
+
+def scan(directory: Path, store: SqliteLeafStore, unreadable: Callable[[FrameError, int], None]) -> Iterator[Frame]:
+    """Every frame that the index calls committed; behind unreadable bytes it goes on where the index knows an entry."""
+    committed = dict(store.segments())
+    for first, path in segment.segments(directory):
+        end = min(committed.get(first, 0), path.stat().st_size)
+        if first not in committed and first != store.size:
+            end = path.stat().st_size  # a segment that nobody knows: let its entries be named
+        begin, tries = 0, 0
+        while begin < end:
+            try:
+                for frame in segment.read_frames(path, begin, end):
+                    if not frame.intact and not _has_header(frame):
+                        raise FrameError(f"{path.name} has no entry at byte {frame.position}", frame.position)
+                    yield frame
+                    tries = 0
+                break
+            except FrameError as error:
+                if tries == 0:
+                    unreadable(error, first)
+                tries += 1
+                following = store.after(first, error.position)
+                if following is None or tries > RESYNC_TRIES:
+                    break
+                begin = following.position
+
+
+def _has_header(frame: Frame) -> bool:
+    try:
+        decode_header(frame.entry.header)
+    except LogError:
+        return False
+    return True
