@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import fastavro
 import msgspec
 import pyarrow as pa
 from msgspec import Struct
@@ -23,14 +24,13 @@ PLAIN: Mapping[str, pa.DataType] = {
     "double": pa.float64(),
     "boolean": pa.bool_(),
 }
-BASE = pa.schema(
-    [
-        ("leaf_index", pa.int64()),
-        ("entry_hash", pa.string()),
-        ("kind", pa.string()),
-        ("time", pa.timestamp("us", tz="UTC")),
-    ]
-)
+_BASE: dict[str, pa.DataType] = {
+    "leaf_index": pa.int64(),
+    "entry_hash": pa.string(),
+    "kind": pa.string(),
+    "time": pa.timestamp("us", tz="UTC"),
+}
+BASE = pa.schema(_BASE)
 TIME_FIELD = "time_us"
 
 
@@ -45,9 +45,10 @@ class Column(Struct, frozen=True):
 
 def columns_of(schema: Any) -> tuple[Column, ...]:
     """The columns of an Avro record schema. A field named like one of BASE gets `record_` before it."""
+    schema = fastavro.parse_schema(schema)  # afterwards every name is a full one
     if not isinstance(schema, dict) or schema.get("type") != "record":
         return ()
-    found = _fields(schema, (), _named(schema, {}))
+    found = _fields(schema, (), _named(schema, {}), frozenset({schema["name"]}))
     return tuple(Column(f"record_{c.name}", c.type, c.path, c.as_json) if c.name in BASE.names else c for c in found)
 
 
@@ -84,7 +85,8 @@ def _text(value: Any) -> str | None:
     return None if value is None else msgspec.json.encode(value).decode()
 
 
-def _fields(schema: Any, path: tuple[str, ...], named: Mapping[str, Any]) -> list[Column]:
+def _fields(schema: Any, path: tuple[str, ...], named: Mapping[str, Any], outer: frozenset[str]) -> list[Column]:
+    """Columns of a record's fields; a record inside itself (`outer` names them) is JSON text, or it would never end."""
     found: list[Column] = []
     for field in schema["fields"]:
         inner = (*path, field["name"])
@@ -94,8 +96,8 @@ def _fields(schema: Any, path: tuple[str, ...], named: Mapping[str, Any]) -> lis
             continue
         if kind in PLAIN:
             found.append(Column("_".join(inner), PLAIN[kind], inner))
-        elif kind == "record" and avro.get("name") not in path:
-            found += _fields(avro, inner, named)
+        elif kind == "record" and avro["name"] not in outer:
+            found += _fields(avro, inner, named, outer | {avro["name"]})
         elif kind != "null":
             found.append(Column("_".join(inner), pa.string(), inner, as_json=True))
     return found
@@ -114,32 +116,32 @@ def _without_null(avro: Any, named: Mapping[str, Any]) -> Any:
 
 
 def _holds_bytes(avro: Any, named: Mapping[str, Any], seen: set[str]) -> bool:
+    """Whether bytes lie anywhere inside. A type that isn't known counts as bytes: what can't be judged stays out."""
     if isinstance(avro, list):
         return any(_holds_bytes(a, named, seen) for a in avro)
     if isinstance(avro, str):
-        if avro in named and avro not in seen:
-            seen.add(avro)
-            return _holds_bytes(named[avro], named, seen)
-        return avro in ("bytes", "fixed")
-    if isinstance(avro.get("type"), (dict, list)):
-        return _holds_bytes(avro["type"], named, seen)
-    inner = [avro["type"]] if avro["type"] in ("bytes", "fixed") else []
-    inner += [f["type"] for f in avro.get("fields", ())]
-    inner += [avro[key] for key in ("items", "values") if key in avro]
-    return any(_holds_bytes(a, named, seen) for a in inner)
+        if avro in seen:
+            return False
+        if avro in named:
+            return _holds_bytes(named[avro], named, seen | {avro})
+        return avro not in PLAIN and avro != "null"
+    kind = avro["type"]
+    if kind in ("record", "error"):
+        seen = seen | {avro["name"]}
+        return any(_holds_bytes(f["type"], named, seen) for f in avro["fields"])
+    if kind in ("array", "map"):
+        return _holds_bytes(avro["items" if kind == "array" else "values"], named, seen)
+    return _holds_bytes(kind, named, seen)
 
 
 def _named(avro: Any, found: dict[str, Any]) -> dict[str, Any]:
-    """Every named type that a schema defines, by its full name and (as one writes it inside) its short one."""
+    """Every type that a schema defines, by its full name."""
     if isinstance(avro, list):
         for a in avro:
             _named(a, found)
     elif isinstance(avro, dict):
         if "name" in avro and avro.get("type") in ("record", "enum", "fixed", "error"):
-            name = str(avro["name"])
-            found[name] = found[name.rpartition(".")[2]] = avro
-            if namespace := avro.get("namespace"):
-                found[f"{namespace}.{name}"] = avro
+            found[avro["name"]] = avro
         for key in ("type", "items", "values"):
             if isinstance(avro.get(key), (dict, list)):
                 _named(avro[key], found)

@@ -171,9 +171,17 @@ class _Handler(socketserver.BaseRequestHandler):
 
 
 def serve(
-    key_path: Path, state_path: Path, origin: str, socket_path: Path, stop: threading.Event | None = None
+    key_path: Path,
+    state_path: Path,
+    origin: str,
+    socket_path: Path,
+    stop: threading.Event | None = None,
+    ready: Callable[[], None] = lambda: None,
 ) -> None:
-    """Answer on `socket_path` until `stop` is set (or for ever). The socket is its owner's alone (0600)."""
+    """Answer on `socket_path` until `stop` is set (or for ever); `ready` is called once it listens.
+
+    The socket is its owner's alone (0600). Raises SettingsError for the key's files, StackError for the socket.
+    """
     signer = KeySigner(key_path, state_path, origin)
     with contextlib.suppress(FileNotFoundError):
         socket_path.unlink()
@@ -188,6 +196,7 @@ def serve(
     with server:
         if stop is not None:
             threading.Thread(target=_shut_down_after, args=(stop, server), daemon=True).start()
+        ready()
         server.serve_forever(poll_interval=0.1)
     with contextlib.suppress(FileNotFoundError):
         socket_path.unlink()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import stat
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -50,18 +49,11 @@ def key(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def client(key: Path) -> Iterator[SignerClient]:
-    stop, socket = threading.Event(), key.parent / "s"
-    thread = threading.Thread(target=serve, args=(key, default_state(key), NAME, socket, stop))
+    stop, ready, socket = threading.Event(), threading.Event(), key.parent / "s"
+    thread = threading.Thread(target=serve, args=(key, default_state(key), NAME, socket, stop, ready.set))
     thread.start()
-    ready, found = time.monotonic() + 10, SignerClient(socket)
-    while True:
-        try:
-            found.last()
-            break
-        except StackError:
-            assert thread.is_alive() and time.monotonic() < ready
-            time.sleep(0.01)
-    yield found
+    assert ready.wait(10)
+    yield SignerClient(socket)
     stop.set()
     thread.join(5)
     assert not thread.is_alive() and not socket.exists()

@@ -1,0 +1,191 @@
+"""Questions to the log: DuckDB over one view for each kind of record, current to the newest committed entry.
+
+Closed segments are read from their Parquet, everything newer is decoded from its segment in memory. A question is one
+SELECT: it can reach the views and nothing else, no file, no network, no setting. Views (docs have each column):
+
+    entries      every leaf: leaf_index, entry_hash, kind, time, topic, partition, offset, schema_id
+    statements   what somebody wanted to run, and the verdict       outcomes    how it ended: rows, bytes, status
+    sessions     connections that opened, closed, were refused      changes     committed row changes, attributed
+    detections   rules that fired                                   approvals   held statements that asked
+    alerts       messages to people
+
+and `<kind>s` for any other kind in the log. A nested record's fields are `<field>_<inner>` (`person_subject`); lists
+are JSON text. `statement` is `tap/epoch/sequence`. Two macros help with `relations`: `relation_names(relations)` is a
+list of names, `reads(relations, 'customers')` is true where the relation is read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+from msgspec import Struct
+
+from taprail.schemas import records
+from taprail.schemas.avro import enriched_schema_of, schema_of
+from taprail.schemas.errors import RefusedError
+from taprail.streams.audit import segment
+from taprail.streams.audit.columns import arrow_schema, columns_of
+from taprail.streams.audit.decode import SchemaBook
+from taprail.streams.audit.parquet import ENTRIES, ENTRY_FIELDS, FOLDER, closed_segments, path_of, tables_of
+from taprail.streams.audit.store import SqliteLeafStore
+
+MEMORY = "2GB"
+LOCKS = ("enable_external_access = false", "python_enable_replacements = false", "lock_configuration = true")
+BULK_ROWS = 10_000
+FAR_FUTURE_US = 1 << 62
+
+SHIPPED: dict[str, pa.Schema] = {
+    ENTRIES: ENTRY_FIELDS,
+    "statement": arrow_schema(columns_of(enriched_schema_of(records.Statement))),
+    "outcome": arrow_schema(columns_of(enriched_schema_of(records.Outcome))),
+    "session": arrow_schema(columns_of(enriched_schema_of(records.Session))),
+    "change": arrow_schema(columns_of(schema_of(records.Change))),
+    "detection": arrow_schema(columns_of(schema_of(records.Detection))),
+    "approval": arrow_schema(columns_of(schema_of(records.Approval))),
+    "alert": arrow_schema(columns_of(schema_of(records.Alert))),
+}
+
+MACROS = """
+CREATE MACRO relation_names(relations) AS json_extract_string(relations, '$[*].name');
+CREATE MACRO reads(relations, relation) AS
+    contains(relations, relation) AND list_contains(
+        list_transform(
+            from_json(relations, '[{"name": "VARCHAR", "access": "VARCHAR"}]'),
+            lambda used: used.name || '/' || used.access
+        ),
+        relation || '/read'
+    );
+"""
+WHO_TRIED_TO_DROP = """
+SELECT person_subject, person_name, person_kind, time, environment, server, database, action, rule, normalized,
+       statement, leaf_index
+FROM statements WHERE tag = 'DROP TABLE' ORDER BY leaf_index
+"""
+READ_IN_BULK = f"""
+SELECT person_subject, person_name, person_kind, time, environment, server, database,
+       array_to_string(relation_names(relations), ', ') AS relations, rows, bytes, statement, leaf_index
+FROM outcomes WHERE rows >= {BULK_ROWS} AND contains(relations, '"read"') ORDER BY rows DESC, leaf_index
+"""
+AGENTS_THAT_READ = """
+SELECT count(DISTINCT person_subject) AS agents
+FROM outcomes WHERE person_kind = 'agent' AND status = 'ok' AND reads(relations, '{relation}')
+"""
+
+
+class Answer(Struct, frozen=True):
+    """Column names, rows, and the size of the log that the answer stands on."""
+
+    columns: list[str]
+    rows: list[tuple[Any, ...]]
+    size: int
+
+
+def sql(directory: Path | str, query: str, parameters: Sequence[Any] = ()) -> tuple[list[str], list[tuple[Any, ...]]]:
+    """Answer one SELECT: column names and rows. Raises RefusedError where it is none, or DuckDB can't answer it."""
+    answer = ask(Path(directory), query, parameters)
+    return answer.columns, answer.rows
+
+
+def ask(directory: Path, query: str, parameters: Sequence[Any] = ()) -> Answer:
+    """As `sql`, with the size of the log that was looked at."""
+    _check(query)
+    with duckdb.connect(":memory:", config={"memory_limit": MEMORY, "temp_directory": ""}) as connection:
+        size = _views(connection, directory)
+        try:
+            found = connection.execute(query, list(parameters))
+            return Answer([column[0] for column in found.description or ()], found.fetchall(), size)
+        except duckdb.Error as error:
+            hint = "the views are entries, statements, outcomes, sessions, changes, detections, approvals, alerts"
+            raise RefusedError(f"the question can't be answered: {error}", hint=hint) from error
+
+
+def who_tried_to_drop(directory: Path) -> Answer:
+    """Who tried to drop a table: person, time, place, verdict."""
+    return ask(directory, WHO_TRIED_TO_DROP)
+
+
+def read_in_bulk(directory: Path, rows_min: int = BULK_ROWS) -> Answer:
+    """Which data was read in bulk, by whom, how many rows; the largest read first."""
+    return ask(directory, READ_IN_BULK.replace(str(BULK_ROWS), "?"), [rows_min])
+
+
+def agents_that_read(directory: Path, relation: str, since_us: int = 0, until_us: int = FAR_FUTURE_US) -> Answer:
+    """How many distinct agents read a relation with since <= time < until (microseconds since 1970 UTC)."""
+    query = AGENTS_THAT_READ.replace("'{relation}'", "?") + "AND time_us >= ? AND time_us < ?"
+    return ask(directory, query, [relation, since_us, until_us])
+
+
+def _check(query: str) -> None:
+    try:
+        statements = duckdb.extract_statements(query)
+    except duckdb.Error as error:
+        raise RefusedError(f"the question is no SQL: {error}") from error
+    if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
+        raise RefusedError("a question is one SELECT", hint="the log can't be changed, and nothing else can be reached")
+
+
+def _views(connection: duckdb.DuckDBPyConnection, directory: Path) -> int:
+    """Make the views and lock everything else away; returns the log's size."""
+    store = SqliteLeafStore.reading(directory)
+    try:
+        size = store.size
+        files, newest = _sources(directory, store)
+    finally:
+        store.close()
+    kinds = [*SHIPPED, *sorted((files.keys() | newest.keys()) - SHIPPED.keys())]
+    connection.execute(MACROS)
+    for kind in kinds:
+        _view(connection, kind, files.get(kind, []), newest.get(kind))
+    readable = [str(path) for paths in files.values() for path in paths]
+    connection.execute("SET allowed_paths = ?", [readable])
+    for setting in LOCKS:
+        connection.execute(f"SET {setting}")
+    return size
+
+
+def _sources(directory: Path, store: SqliteLeafStore) -> tuple[dict[str, list[Path]], dict[str, pa.Table]]:
+    """For each kind the Parquet files of derived segments, and one table of all entries that are in none."""
+    files: dict[str, list[Path]] = {}
+    parts: dict[str, list[pa.Table]] = {}
+    book = SchemaBook(directory)
+    closed = closed_segments(store)
+    for part in closed:
+        if path_of(directory, ENTRIES, part.first, part.last).exists():
+            for path in (directory / FOLDER).glob(f"*/{part.first:020d}-{part.last:020d}.parquet"):
+                files.setdefault(path.parent.name, []).append(path)
+    fresh = [(c.first, c.bytes) for c in closed if not path_of(directory, ENTRIES, c.first, c.last).exists()]
+    for first, length in fresh + store.segments()[-1:]:
+        frames = segment.read_frames(segment.path_of(directory, first), 0, length)
+        for kind, table in tables_of(frames, first, book).items():
+            parts.setdefault(kind, []).append(table)
+    return files, {kind: pa.concat_tables(tables, promote_options="permissive") for kind, tables in parts.items()}
+
+
+def _view(connection: duckdb.DuckDBPyConnection, kind: str, files: list[Path], newest: pa.Table | None) -> None:
+    """All rows of a kind by column name; the shipped columns are there also where no row has them yet."""
+    parts = []
+    if kind in SHIPPED:
+        connection.register(f"shipped_{kind}", SHIPPED[kind].empty_table())
+        parts.append(f"SELECT * FROM shipped_{kind}")
+    if files:
+        names = ", ".join("'" + str(path).replace("'", "''") + "'" for path in files)
+        parts.append(f"SELECT * FROM read_parquet([{names}], union_by_name = true, hive_partitioning = false)")
+    if newest is not None:
+        connection.register(f"newest_{kind}", newest)
+        parts.append(f"SELECT * FROM newest_{kind}")
+    rows = " UNION ALL BY NAME ".join(parts)
+    columns = {row[0] for row in connection.execute(f"DESCRIBE {rows}").fetchall()}
+    view = ENTRIES if kind == ENTRIES else f"{kind}s"
+    connection.execute(f'CREATE VIEW "{view}" AS SELECT *{_statement(columns)} FROM ({rows})')
+
+
+def _statement(columns: set[str]) -> str:
+    """The readable id of the statement that a row is about, where its record has one and doesn't say it already."""
+    if "statement" in columns or not {"tap", "epoch", "sequence"} <= columns:
+        return ""
+    prefix = "statement_" if "statement_epoch" in columns else ""
+    return f", tap || '/' || {prefix}epoch || '/' || {prefix}sequence AS statement"
