@@ -18,11 +18,13 @@ from taprail.connectors.local.stack import LocalStack
 from taprail.schemas.endpoints import ROLES as KAFKA_ROLES
 from taprail.schemas.endpoints import Endpoints
 from taprail.streams import keys, settings
+from taprail.streams.audit.signer import initialise_state
 from taprail.streams.supervise import Supervisor
 
 DATABASES = ("dev", "staging", "prod")
 GROUP_ROLES = {"data-owners": "app_owner", "*": "app_engineer"}
 MEMBER_OF = '["pg_read_all_data", "pg_write_all_data"]'
+ORIGIN = "taprail"  # the log's name in its checkpoints
 CERTIFICATE_DAYS = 365
 TAP_PORT, APPROVALS_PORT = 6432, 6480
 
@@ -70,6 +72,8 @@ class LocalInstallation:
         for name, public in (("control.pem", "control.pub.pem"), ("log.pem", "log.pub.pem")):
             if not (secrets / name).exists():
                 keys.new_pair(secrets / name, self.home / public)
+                if name == "log.pem":
+                    initialise_state(self.home / "signer.json", ORIGIN)
         if not (secrets / "tap.key").exists():
             key, certificate = _self_signed()
             keys.write_new(self.home / "tap.crt", certificate, 0o644)
@@ -125,6 +129,7 @@ control_private = "file:secrets/control.pem"
 control-1 = "control.pub.pem"
 
 [ledger]
+origin = "{ORIGIN}"
 public_key = "log.pub.pem"
 
 {self._alerts_toml()}
