@@ -294,6 +294,11 @@ class DeadLetter(Struct, frozen=True):
     value: Envelope | None
 
 
+def approval_id_of(tap: str, epoch: int, sequence: int) -> str:
+    """The name of the approval that a held statement asks for; fit for a URL, and the same whoever computes it."""
+    return f"{tap}-{epoch}-{sequence}"
+
+
 def statement_id(tap: str, epoch: int, sequence: int) -> str:
     """The readable name of a tap's record, as people see it in alerts and answers."""
     return f"{tap}/{epoch}/{sequence}"
