@@ -1,0 +1,264 @@
+"""What must be true before a statement goes to the server: it is judged, the waiting is done, and it is written down.
+
+The synchronous path judges and records. Where a verdict asks for a current catalog or for an approval, a generator goes
+on with the same statements: it yields what to wait for, and the proxy sends the result in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Sequence
+from typing import Literal
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from taprail.connectors.postgres import messages
+from taprail.connectors.postgres.names import Unsettled
+from taprail.connectors.postgres.outlook import Outlook, unpinned, unreadable
+from taprail.connectors.postgres.state import OWN_PREFIX, Run, State
+from taprail.schemas.errors import RefusedError, SpoolError
+from taprail.schemas.guard import Facts, Release, Request, Verdict
+
+FEATURE_NOT_SUPPORTED, IO_ERROR, SYNTAX_ERROR, QUERY_CANCELED = "0A000", "58030", "42601", "57014"
+_CATALOG_TRIES = 3
+
+
+class CatalogWait(Struct, frozen=True):
+    """The guard needs a current catalog; answer None, or why there is none."""
+
+    request: Request
+
+
+class ApprovalWait(Struct, frozen=True):
+    """The statement is held; answer how the wait ended. `ticket` names its record."""
+
+    request: Request
+    verdict: Verdict
+    held: Run
+
+
+Wait = CatalogWait | ApprovalWait
+WaitResult = Release | RefusedError | None
+
+
+class Candidate(Struct, frozen=True):
+    """A statement that was judged, and the outlook that it was judged under."""
+
+    request: Request
+    verdict: Verdict
+    outlook: Outlook
+
+
+Refuse = Callable[[bytes], None]
+_Steps = Generator[Wait, WaitResult, "list[Run] | bytes"]
+
+
+class Admission:
+    """Judges and records the statements of one session, in order."""
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+        self._steps: _Steps | None = None
+        self._then: Callable[[list[Run]], None] | None = None
+        self._refuse: Refuse | None = None
+        self.wait: Wait | None = None
+
+    def judge(
+        self,
+        outlook: Outlook,
+        text: str,
+        protocol: Literal["simple", "extended"],
+        values: tuple[bytes | None, ...] = (),
+    ) -> Candidate:
+        """The guard's verdict, made stricter where the protocol itself can't carry the statement safely."""
+        return self._judge(Request(text, outlook.context, protocol, values), outlook)
+
+    def _judge(self, request: Request, outlook: Outlook) -> Candidate:
+        try:
+            verdict = self._state.guard.judge(request)
+        except RefusedError as error:
+            verdict = unparsed(error)
+        if verdict.action != "deny" and not verdict.needs_catalog:
+            verdict = _strict(outlook, request.text, verdict)
+        return Candidate(request, verdict, outlook)
+
+    def admit(
+        self, candidates: Sequence[Candidate], then: Callable[[list[Run]], None], refuse: Refuse, *, runs: bool = True
+    ) -> None:
+        """Call `then` with a recorded run for each candidate, or `refuse` with one error, now or after a wait.
+
+        With `runs` false nothing is about to be executed, so a hold passes and nothing is recorded but a denial.
+        """
+        waits = denied = False
+        for candidate in candidates:
+            action = candidate.verdict.action
+            waits = waits or candidate.verdict.needs_catalog or (runs and action == "hold")
+            denied = denied or action == "deny"
+        if not waits and not denied:
+            done = self._record(candidates) if runs else []
+            if isinstance(done, bytes):
+                refuse(done)
+            else:
+                then(done)
+            return
+        if waits and not self._state.quiet:
+            raise Unsettled  # wait with nothing in flight: the transaction's state is known then
+        self._then, self._refuse = then, refuse
+        self._steps = self._slow(list(candidates), runs)
+        self.resume(None)
+
+    def resume(self, result: WaitResult) -> None:
+        """Go on with the statements that waited, with what the wait brought."""
+        assert self._steps is not None and self._then is not None and self._refuse is not None
+        self.wait = None
+        try:
+            self.wait = self._steps.send(result)
+        except StopIteration as stop:
+            then, refuse = self._then, self._refuse
+            self._steps = self._then = self._refuse = None
+            if isinstance(stop.value, bytes):
+                refuse(stop.value)
+            else:
+                then(stop.value)
+
+    def deny(self, request: Request, verdict: Verdict) -> bytes:
+        """Write a denied statement down; the error for the client."""
+        try:
+            ticket = self._state.recorder.statement(request, verdict)
+        except SpoolError as error:
+            return _spool_refusal(error)
+        run = Run(request, verdict, ticket)
+        run.result_status, run.transaction, run.sqlstate = "denied", "none", verdict.sqlstate
+        self._state.finish(run)
+        return messages.error(verdict.sqlstate, verdict.reason or "taprail refused this statement", hint=verdict.hint)
+
+    def _record(
+        self, candidates: Sequence[Candidate], approvals: dict[int, tuple[Release, Run]] | None = None
+    ) -> list[Run] | bytes:
+        recorder, runs = self._state.recorder, []
+        try:
+            for index, candidate in enumerate(candidates):
+                request, verdict = candidate.request, candidate.verdict
+                if approvals and index in approvals:
+                    release, held = approvals[index]
+                    ticket = recorder.statement(
+                        request, verdict, approval=release.approval_id, held_sequence=held.ticket.sequence
+                    )
+                else:
+                    ticket = recorder.statement(request, verdict)
+                runs.append(Run(request, verdict, ticket))
+        except SpoolError as error:
+            self._abandon(runs)
+            return _spool_refusal(error)
+        return runs
+
+    def _abandon(self, runs: list[Run]) -> None:
+        for run in runs:
+            run.result_status, run.transaction = "cancelled", "none"
+            self._state.finish(run)
+
+    def _slow(self, candidates: list[Candidate], runs: bool) -> _Steps:
+        """Catalogs and denials of all statements first: nobody is asked to approve what would be denied anyway."""
+        for index, candidate in enumerate(candidates):
+            request, verdict = candidate.request, candidate.verdict
+            for _ in range(_CATALOG_TRIES):
+                if not verdict.needs_catalog:
+                    break
+                failure = yield CatalogWait(request)
+                if isinstance(failure, RefusedError):
+                    verdict = replace(_denied(verdict, str(failure), FEATURE_NOT_SUPPORTED), needs_catalog=False)
+                else:
+                    verdict = self._judge(request, candidate.outlook).verdict
+            if verdict.needs_catalog:
+                verdict = _denied(
+                    verdict, "the catalog of this database changes too fast to judge the statement", "55000"
+                )
+            if verdict.action == "deny":
+                return self.deny(request, verdict)
+            candidates[index] = replace(candidate, verdict=verdict)
+        if not runs:
+            return []
+        approvals: dict[int, tuple[Release, Run]] = {}
+        for index, candidate in enumerate(candidates):
+            if candidate.verdict.action == "hold":
+                answer = yield from self._hold(candidate.request, candidate.verdict)
+                if isinstance(answer, bytes):
+                    return answer
+                approvals[index] = answer
+        return self._record(candidates, approvals)
+
+    def _hold(self, request: Request, verdict: Verdict) -> Generator[Wait, WaitResult, tuple[Release, Run] | bytes]:
+        state = self._state
+        if not verdict.hold_in_transaction and (
+            state.in_block or state.group_ran or state.context.transaction_status != "I"
+        ):
+            hint = "commit or roll back first: a transaction that waits for an approval keeps its locks"
+            return self.deny(
+                request,
+                _denied(
+                    verdict, "this statement needs an approval and may not wait inside a transaction", "25001", hint
+                ),
+            )
+        try:
+            held = Run(request, verdict, state.recorder.statement(request, verdict))
+        except SpoolError as error:
+            return _spool_refusal(error)
+        who = f" by {', '.join(verdict.approvers)}" if verdict.approvers else ""
+        text = f"waiting for an approval{who}, at most {verdict.hold_seconds} s: {verdict.reason}"
+        state.notices.append(
+            messages.notice("00000", text, hint=verdict.hint or "cancel the statement to stop waiting")
+        )
+        release = yield ApprovalWait(request, verdict, held)
+        assert isinstance(release, Release)
+        if release.approved:
+            return release, held
+        held.result_status = "denied" if release.status == "ok" else release.status
+        held.transaction = "none"
+        held.sqlstate = QUERY_CANCELED if held.result_status == "cancelled" else verdict.sqlstate
+        state.finish(held)
+        ended = {
+            "denied": "the approval was refused",
+            "expired": "nobody approved in time",
+            "cancelled": "canceling statement due to user request",
+        }
+        text = release.reason or ended[held.result_status]
+        return messages.error(held.sqlstate, text, hint=verdict.hint)
+
+
+def unparsed(error: RefusedError) -> Verdict:
+    """The verdict for a text that libpg_query can't split: nothing is known of it, so it doesn't run."""
+    return Verdict("deny", Facts(""), "", "", "", reason=error.message, hint=error.hint, sqlstate=SYNTAX_ERROR)
+
+
+def _strict(outlook: Outlook, text: str, verdict: Verdict) -> Verdict:
+    facts = verdict.facts
+    send_sync = "end the pipeline with a Sync (or send the statements one by one) before this statement"
+    if name := unpinned(facts):
+        return _denied(verdict, f"{name} can't be changed in a session of the tap", FEATURE_NOT_SUPPORTED)
+    if unreadable(outlook, text):
+        return _denied(
+            verdict,
+            "an earlier statement of the pipeline may change how this text is read",
+            FEATURE_NOT_SUPPORTED,
+            send_sync,
+        )
+    if not outlook.path_known and (facts.relations or facts.functions):
+        return _denied(
+            verdict, "an earlier statement of the pipeline changes search_path", FEATURE_NOT_SUPPORTED, send_sync
+        )
+    if facts.copy == "out" and verdict.mask is not None:
+        return _denied(verdict, "COPY can't be masked", FEATURE_NOT_SUPPORTED, "use SELECT")
+    own = OWN_PREFIX.decode()
+    if any((name or "").startswith(own) for name in (facts.prepares, facts.executes, facts.deallocates)):
+        return _denied(verdict, f"names that begin with {own} belong to the tap", "42939")
+    return verdict
+
+
+def _denied(verdict: Verdict, reason: str, sqlstate: str, hint: str = "") -> Verdict:
+    return replace(verdict, action="deny", reason=reason, sqlstate=sqlstate, hint=hint, mark="none", mask=None)
+
+
+def _spool_refusal(error: SpoolError) -> bytes:
+    return messages.error(
+        IO_ERROR, f"the statement can't be written down, so it doesn't run: {error.message}", hint=error.hint
+    )

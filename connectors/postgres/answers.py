@@ -1,0 +1,359 @@
+"""Server to client: every answer is matched with what was asked, counted, masked, and passed on in order.
+
+Rows take the fast path of `rows.py`. An answer that wasn't asked for ends the session: a tap that has lost count of the
+answers can't tell whose rows it passes on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from taprail.connectors.postgres import messages as wire
+from taprail.connectors.postgres import rows
+from taprail.connectors.postgres.endings import Endings
+from taprail.connectors.postgres.masks import RowActions, original_position, row_actions, scrubbed
+from taprail.connectors.postgres.startup import PINNED_SETTINGS, same_as_pinned
+from taprail.connectors.postgres.state import Answer, AnswerKind, Run, State
+from taprail.schemas.errors import ProtocolError
+from taprail.schemas.guard import TransactionStatus
+
+_STATUSES: dict[bytes, TransactionStatus] = {b"I": "I", b"T": "T", b"E": "E"}
+_FATAL = frozenset({"FATAL", "PANIC"})
+Handler = Callable[[bytes], bytes | None]  # body -> what the client gets instead: None is the message as it is
+
+
+class Answers:
+    """What the server sends, message by message."""
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+        self._inbox = wire.Inbox()
+        self._endings = Endings(state)
+        self._passing = 0  # bytes of a DataRow or CopyData that are still to come, and go to the client as they are
+        self._run: Run | None = None  # whose rows come now
+        self._actions: RowActions | None = None  # None: no rows may come; (): they pass as they are
+        self._hidden = False  # rows that come now are the tap's own
+        self.fatal = False  # the server has said why it ends the connection
+        self._handlers: dict[int, Handler] = {
+            wire.ROW_DESCRIPTION: self._row_description,
+            wire.COMMAND_COMPLETE: self._command_complete,
+            wire.READY: self._ready,
+            wire.PARSE_COMPLETE: self._parse_complete,
+            wire.BIND_COMPLETE: self._bind_complete,
+            wire.NO_DATA: self._no_data,
+            wire.PARAMETER_DESCRIPTION: self._parameter_description,
+            wire.CLOSE_COMPLETE: self._close_complete,
+            wire.EMPTY_QUERY: self._empty_query,
+            wire.PORTAL_SUSPENDED: self._portal_suspended,
+            wire.ERROR: self._error,
+            wire.NOTICE: self._notice,
+            wire.PARAMETER_STATUS: self._parameter_status,
+            wire.NOTIFICATION: lambda _: None,
+            wire.COPY_IN: self._copy_in,
+            wire.COPY_OUT: self._copy_out,
+            wire.COPY_DONE: lambda _: None,
+        }
+
+    @property
+    def half_sent(self) -> bool:
+        """The client has the beginning of a message, so nothing else may be sent before its end."""
+        return self._passing > 0
+
+    def feed(self, data: bytes) -> None:
+        """Take what the server sent. Raises ProtocolError."""
+        to_client = self._state.to_client
+        if self._run is None and self._actions is None:
+            self._begin()  # what was asked since the last answer
+        if self._passing:
+            data = self._pass_on(data)
+        if not data or not (data := self._inbox.add(data)):
+            return
+        size, start, sent, need = len(data), 0, 0, 5  # before `sent` everything is passed on, replaced or hidden
+        while size - start >= 5:
+            kind = data[start]
+            if kind == wire.DATA_ROW or kind == wire.COPY_DATA:
+                if self._actions == ():
+                    start = self._plain_rows(data, start, kind)
+                    continue
+                to_client.append(data[sent:start])
+                end = self._own_rows(data, start, kind)
+                sent = end
+                if end == start:  # the first row isn't whole
+                    need = wire.frame_end(data, start, self._state.limits.masked_row_bytes) - start
+                    break
+                start = end
+                continue
+            end = wire.frame_end(data, start, self._state.limits.answer_bytes)
+            if end > size:
+                need = end - start
+                break
+            handler = self._handlers.get(kind)
+            if handler is None:
+                raise ProtocolError(f"the server sent message {chr(kind)!r}, which has no place here")
+            replaced = handler(data[start + 5 : end])
+            if replaced is not None:
+                to_client += (data[sent:start], replaced)
+                sent = end
+            start = end
+        if start > sent:
+            to_client.append(data[sent:start])
+        if start < size:
+            self._inbox.keep(data[start:], need)
+
+    # Rows -----------------------------------------------------------------------------------------------------------
+
+    def _pass_on(self, data: bytes) -> bytes:
+        """The rest of a row that was passed on before it was whole; what follows it."""
+        taken = min(self._passing, len(data))
+        self._passing -= taken
+        self._state.to_client.append(data[:taken])
+        if self._run is not None:
+            self._run.size += taken
+        return data[taken:]
+
+    def _plain_rows(self, data: bytes, start: int, kind: int) -> int:
+        """Count a run of rows that pass as they are, the beginning of the next included; where it ends."""
+        end, count = rows.skip(data, start, kind)
+        if len(data) - end >= 5 and data[end] == kind:
+            whole = wire.frame_end(data, end, self._state.limits.data_bytes)
+            count, end, self._passing = count + 1, len(data), whole - len(data)
+        if self._run is not None:
+            self._run.rows += count
+            self._run.size += end - start
+        return end
+
+    def _own_rows(self, data: bytes, start: int, kind: int) -> int:
+        """Rows that are rewritten, or hidden; where their run ends, `start` if the first isn't whole."""
+        if self._hidden:
+            end, _ = rows.skip(data, start, kind)
+            if self._run is None and end > start:
+                self._endings.search_path(data[start + 5 : end])
+            return end
+        if not self._actions or kind != wire.DATA_ROW:
+            raise ProtocolError("the server sent rows where none were asked for, or none that can be masked")
+        try:
+            changed, end, count = rows.rewrite(data, start, self._actions)
+        except ValueError as error:
+            raise ProtocolError(f"a masked result can't be read: {error}") from error
+        if end == start and wire.frame_end(data, start, self._state.limits.masked_row_bytes) <= len(data):
+            raise ProtocolError("the server sent a row that isn't one")
+        assert self._run is not None
+        self._run.rows += count
+        self._run.size += end - start
+        self._state.to_client.append(changed)
+        return end
+
+    def _expect_rows(self, run: Run | None, description: bytes | None) -> None:
+        """Rows of `run` may come next, in columns of this description."""
+        self._actions = ()
+        if run is None or run.plan is None:
+            return
+        if description is None:
+            self._actions = None
+        elif description:
+            self._actions, run.masked = row_actions(run.plan, description)
+
+    # What is expected -----------------------------------------------------------------------------------------------
+
+    def _head(self) -> Answer:
+        queue = self._state.queue
+        while queue and queue[0].kind == "copy end":
+            queue.popleft()
+        if not queue:
+            raise ProtocolError("the server answered what nobody asked")
+        return queue[0]
+
+    def _take(self, *kinds: AnswerKind) -> Answer:
+        answer = self._head()
+        if answer.kind not in kinds or answer.refusal:
+            raise ProtocolError(f"the server did {' or '.join(kinds)} where {answer.kind} was asked")
+        self._state.queue.popleft()
+        return answer
+
+    def _begin(self) -> None:
+        """Get ready for the rows of what is expected now."""
+        queue = self._state.queue
+        self._run, self._actions, self._hidden = None, None, False
+        answer = queue[0] if queue else None
+        if answer is None or answer.refusal:
+            return
+        if answer.kind == "execute":
+            self._run, self._hidden = answer.run, answer.hidden
+            if not answer.hidden:
+                self._expect_rows(answer.run, answer.portal.description if answer.portal else None)
+        elif answer.kind == "query":
+            self._hidden = answer.hidden
+            if answer.step < len(answer.steps):
+                self._run, self._hidden = answer.steps[answer.step]
+                if not self._hidden:
+                    self._expect_rows(self._run, None)
+
+    def _row_description(self, body: bytes) -> bytes | None:
+        if self._head().kind != "query":
+            return self._described(body)
+        self._begin()
+        if not self._hidden:
+            self._expect_rows(self._run, body)
+        return b"" if self._hidden else None
+
+    def _no_data(self, _: bytes) -> bytes | None:
+        return self._described(b"")
+
+    def _described(self, description: bytes) -> bytes | None:
+        answer = self._take("describe", "describe portal")
+        if answer.portal is not None:
+            answer.portal.description = description
+        self._begin()
+        return b"" if answer.hidden else None
+
+    def _parameter_description(self, _: bytes) -> bytes | None:
+        if self._head().kind != "describe":
+            raise ProtocolError("the server described parameters that nobody asked for")
+        return None
+
+    def _parse_complete(self, _: bytes) -> bytes | None:
+        answer = self._take("parse")
+        self._begin()
+        if answer.hidden:
+            return b""
+        self._state.statements.confirm(answer.name, answer.prepared)
+        return None
+
+    def _bind_complete(self, _: bytes) -> bytes | None:
+        answer = self._take("bind")
+        self._begin()
+        if answer.hidden:
+            return b""
+        self._state.portals.confirm(answer.name, answer.portal)
+        return None
+
+    def _close_complete(self, _: bytes) -> bytes | None:
+        answer = self._take("close")
+        self._begin()
+        if answer.hidden:
+            return b""
+        (self._state.statements if answer.closes == b"S" else self._state.portals).confirm(answer.name, None)
+        return None
+
+    def _portal_suspended(self, _: bytes) -> bytes | None:
+        answer = self._take("execute")
+        if answer.run is not None and not answer.hidden:
+            self._endings.suspended(answer.run)
+        self._begin()
+        return b"" if answer.hidden else None
+
+    def _empty_query(self, _: bytes) -> bytes | None:
+        if self._head().kind == "execute":
+            self._take("execute")
+            self._begin()
+        elif self._head().kind != "query" or self._head().steps or self._head().refusal:
+            raise ProtocolError("the server answered an empty query that nobody sent")
+        return None
+
+    def _command_complete(self, body: bytes) -> bytes | None:
+        answer = self._head()
+        hidden = answer.hidden
+        if answer.kind == "query" and answer.step < len(answer.steps):
+            run, hidden = answer.steps[answer.step]
+            answer.step += 1
+            if not hidden:
+                self._endings.completed(run, body[:-1])
+        elif answer.kind == "query" and answer.hidden:
+            return b""
+        else:
+            self._take("execute")
+            if answer.run is not None and not hidden:
+                self._endings.completed(answer.run, body[:-1])
+        self._begin()
+        return b"" if hidden else None
+
+    # Errors, and the end of a group ---------------------------------------------------------------------------------
+
+    def _error(self, body: bytes) -> bytes | None:
+        queue = self._state.queue
+        while queue and queue[0].kind == "copy end":
+            queue.popleft()
+        answer = queue[0] if queue else None
+        fields = wire.parse_fields(body)
+        scrub = self._scrubs()
+        self.fatal = self.fatal or fields.get("V", fields.get("S", "")) in _FATAL
+        if answer is None or self.fatal:
+            return wire.error_response(scrubbed(fields)) if scrub else None
+        self._endings.failed(answer, self._run, fields.get("C", ""))
+        self._begin()
+        if answer.hidden and answer.kind == "query":
+            return b""
+        if answer.refusal:
+            return answer.refusal
+        if scrub:
+            fields = scrubbed(fields)
+        elif not (answer.insertions and "P" in fields):
+            return None
+        if "P" in fields:
+            fields["P"] = original_position(fields["P"], answer.insertions)
+        return wire.error_response(fields)
+
+    def _notice(self, body: bytes) -> bytes | None:
+        return wire.notice_response(scrubbed(wire.parse_fields(body))) if self._scrubs() else None
+
+    def _scrubs(self) -> bool:
+        """A plan of the open transaction asks for it: its values may come up until the commit."""
+        queue = self._state.queue
+        current = (self._run, queue[0].run if queue else None)
+        return self._endings.scrub or any(
+            run is not None and run.plan is not None and run.plan.scrub for run in current
+        )
+
+    def _ready(self, body: bytes) -> bytes | None:
+        status = _STATUSES.get(body)
+        if status is None:
+            raise ProtocolError(f"the server is ready in an unknown transaction status {body!r}")
+        queue = self._state.queue
+        while queue and queue[0].kind == "copy end":
+            queue.popleft()
+        if (not queue or queue[0].kind not in ("sync", "query")) and self._endings.lost_sync():
+            return None
+        answer = self._head()
+        if answer.kind not in ("sync", "query") or answer.step != len(answer.steps):
+            raise ProtocolError(f"the server is ready before it has done {answer.kind}")
+        queue.popleft()
+        self._endings.ready(answer, status)
+        self._begin()
+        return b"" if answer.hidden else None
+
+    # The rest -------------------------------------------------------------------------------------------------------
+
+    def _parameter_status(self, body: bytes) -> bytes | None:
+        name, value = wire.parse_parameter_status(body)
+        if name in PINNED_SETTINGS and not same_as_pinned(name, value):
+            raise ProtocolError(
+                f"the server changed {name} to {value!r}, so the tap can't read this session's statements any more",
+                hint=f"leave {name} at {PINNED_SETTINGS[name]}",
+            )
+        if name == "search_path":
+            self._state.context.search_path = value
+        elif name == "application_name":
+            self._state.context.client = value
+        return None
+
+    def _copy_in(self, _: bytes) -> bytes | None:
+        if self._head().kind not in ("execute", "query") or self._hidden:
+            raise ProtocolError("the server wants COPY data that nobody offered")
+        self._endings.copy_in()
+        return None
+
+    def _copy_out(self, _: bytes) -> bytes | None:
+        if self._head().kind not in ("execute", "query") or self._hidden:
+            raise ProtocolError("the server sends COPY data that nobody asked for")
+        if self._run is not None and self._run.plan is not None:
+            raise ProtocolError("COPY can't be masked", hint="use SELECT")
+        self._actions = ()
+        return None
+
+    def ask_path(self) -> None:
+        self._endings.ask_path()
+        self._begin()
+
+    def close(self) -> None:
+        """The session ends: what was sent and not answered has an unknown outcome."""
+        self._endings.close()

@@ -1,0 +1,50 @@
+"""A mask plan applied: which bytes stand for which columns of a row, and what is left of errors and notices."""
+
+from __future__ import annotations
+
+from taprail.connectors.postgres import messages as wire
+from taprail.connectors.postgres.rows import replacement
+from taprail.schemas.guard import Keep, MaskPlan, Null
+
+RowActions = tuple[bytes | None, ...]
+_HIDDEN_TEXT = "the text of this message is hidden: it may hold personal data"
+_KEPT_FIELDS = ("S", "V", "C")
+_POSITION = "P"
+
+
+def row_actions(plan: MaskPlan, description: bytes) -> tuple[RowActions, int]:
+    """(the actions of `rows.rewrite`, () where every column stays; how many columns are masked)."""
+    actions = plan.actions(wire.parse_row_description(description))
+    found = tuple(
+        None if isinstance(action, Keep) else replacement(None if isinstance(action, Null) else action.value)
+        for action in actions
+    )
+    masked = sum(action is not None for action in found)
+    return (found if masked else ()), masked
+
+
+def scrubbed(fields: dict[str, str]) -> dict[str, str]:
+    """Severity and SQLSTATE; the message only of class 42, which speaks of the statement's text and not of rows.
+
+    Detail, hint, context, internal query and the names of schema objects go: each was seen with a value in it.
+    """
+    kept = {code: fields[code] for code in _KEPT_FIELDS if code in fields}
+    if fields.get("C", "").startswith("42"):
+        kept["M"] = fields.get("M", "")
+        if _POSITION in fields:
+            kept[_POSITION] = fields[_POSITION]
+    else:
+        kept["M"] = _HIDDEN_TEXT
+    return kept
+
+
+def original_position(position: str, insertions: tuple[tuple[int, int], ...]) -> str:
+    """Where the client's own text has the character that field P names in the text that the server got (from 1)."""
+    if not position.isdigit():
+        return position
+    at = int(position) - 1
+    for offset, length in insertions:
+        if at < offset:
+            break
+        at = max(offset, at - length)
+    return str(at + 1)

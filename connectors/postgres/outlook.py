@@ -1,0 +1,112 @@
+"""What a statement changes about how the next text of the same session must be read.
+
+A session's names and settings are known for sure once the server has answered. Inside a group (see `state.py`) later
+statements run only if the earlier ones succeeded, so what they will find can be computed ahead.
+"""
+
+from __future__ import annotations
+
+import copy
+import re
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from taprail.connectors.postgres.startup import PINNED_SETTINGS, same_as_pinned
+from taprail.schemas.guard import Facts, SessionContext, Verdict
+
+_HOLD = re.compile(r"\bwith\s+hold\b", re.IGNORECASE)
+
+
+class Outlook(Struct, frozen=True):
+    """The context that the next statement will find.
+
+    path_known   `context.search_path` is what the server will use
+    text_certain the server will read any text as the parser does: encoding and backslashes are as pinned
+    path_moved   the open transaction has changed search_path, so its end may change it back
+    """
+
+    context: SessionContext
+    path_known: bool = True
+    text_certain: bool = True
+    path_moved: bool = False
+
+
+def forgets_all(facts: Facts) -> bool:
+    """DEALLOCATE ALL and DISCARD ALL drop the prepared statements, the tap's own among them."""
+    return facts.deallocates == "" or facts.tag == "DISCARD ALL"
+
+
+def changes_names(facts: Facts) -> bool:
+    return (
+        bool(facts.prepares or facts.declares)
+        or facts.deallocates is not None
+        or facts.tag.startswith(("CLOSE", "DISCARD"))
+    )
+
+
+def apply_names(context: SessionContext, facts: Facts, text: str) -> None:
+    """Keep SQL-level prepared statements and cursors current, after the server took the statement."""
+    if facts.prepares:
+        context.prepared[facts.prepares] = text
+    if facts.declares:
+        context.cursors[facts.declares] = text
+    if forgets_all(facts):
+        context.prepared.clear()
+    elif facts.deallocates:
+        context.prepared.pop(facts.deallocates, None)
+    if facts.tag.startswith("CLOSE") or facts.tag == "DISCARD ALL":
+        context.cursors.clear()  # a cursor that the guard doesn't know is never taken for a clean one
+
+
+def end_transaction(context: SessionContext) -> None:
+    """Cursors end with their transaction, but for those WITH HOLD."""
+    if context.cursors:
+        context.cursors = {name: text for name, text in context.cursors.items() if _HOLD.search(text)}
+
+
+def after(outlook: Outlook, verdict: Verdict, text: str) -> Outlook:
+    """The outlook once the server has run the statement; the same object where nothing changes."""
+    facts = verdict.facts
+    context = outlook.context
+    if changes_names(facts):
+        context = copy.copy(context)
+        context.prepared, context.cursors = dict(context.prepared), dict(context.cursors)
+        apply_names(context, facts, text)
+    path_known, certain, moved = outlook.path_known, outlook.text_certain, outlook.path_moved
+    if facts.opaque or (facts.functions and verdict.mark != "none"):
+        certain = False  # a function may call set_config
+    for name, value in facts.settings:
+        name = name.lower()
+        if name in ("", "search_path") or facts.tag.startswith(("DISCARD", "RESET")):
+            moved = True
+            path_known = bool(name == "search_path" and value)
+            if path_known:
+                context = copy.copy(context)
+                context.search_path = value
+        if name in ("", *PINNED_SETTINGS):
+            certain = False
+    if moved and facts.transaction in ("commit", "rollback", "rollback_to"):
+        path_known = False
+    if (context is outlook.context) and (path_known, certain, moved) == (
+        outlook.path_known,
+        outlook.text_certain,
+        outlook.path_moved,
+    ):
+        return outlook
+    return replace(outlook, context=context, path_known=path_known, text_certain=certain, path_moved=moved)
+
+
+def unpinned(facts: Facts) -> str:
+    """The pinned setting that the statement would change, '' where it changes none."""
+    if facts.tag.startswith(("RESET", "DISCARD")):
+        return ""  # back to the values of the session's start, which are the pinned ones
+    for name, value in facts.settings:
+        if name.lower() in PINNED_SETTINGS and not same_as_pinned(name.lower(), value):
+            return name
+    return ""
+
+
+def unreadable(outlook: Outlook, text: str) -> bool:
+    """Whether the server might read this text otherwise than the parser did."""
+    return not outlook.text_certain and ("\\" in text or not text.isascii())

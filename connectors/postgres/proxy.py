@@ -1,0 +1,222 @@
+"""The PostgreSQL tap: listens, signs clients in, signs in at the server for them, and relays.
+
+What is decided (who, where to, may it run) comes from hooks; what is written down goes to the recorder first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import ssl
+import uuid
+from typing import Protocol
+
+from msgspec import Struct
+
+from taprail.connectors.postgres import messages as wire
+from taprail.connectors.postgres import startup
+from taprail.connectors.postgres.cancel import CancelKeys
+from taprail.connectors.postgres.channel import Channel
+from taprail.connectors.postgres.limits import Limits
+from taprail.connectors.postgres.relay import Relay
+from taprail.connectors.postgres.session import Session
+from taprail.connectors.postgres.signin import Authenticator, Identity, Login, authenticate, first_packet
+from taprail.connectors.postgres.upstream import Opened, ServerRefused, Target, sign_in
+from taprail.schemas.errors import ProtocolError, RefusedError, SpoolError, TaprailError
+from taprail.schemas.guard import Gate, Guard, Recorder, SessionContext
+from taprail.schemas.records import Person
+
+log = logging.getLogger(__name__)
+_LINGER_SECONDS = 5.0
+
+
+class Route(Protocol):
+    """Where a signed-in person's session goes. Raises RefusedError where the person may not go there."""
+
+    def __call__(self, login: Login, identity: Identity) -> Target: ...
+
+
+class Hooks(Struct, frozen=True):
+    """What a composition root hands to a proxy."""
+
+    authenticator: Authenticator
+    route: Route
+    guard: Guard
+    recorder: Recorder
+    gate: Gate
+
+
+class Proxy:
+    """One listening tap. `tls` None refuses TLS; then tokens are only taken where `plaintext_tokens` allows it."""
+
+    def __init__(
+        self,
+        tap: str,
+        hooks: Hooks,
+        *,
+        limits: Limits | None = None,
+        tls: ssl.SSLContext | None = None,
+        plaintext_tokens: bool = False,
+        allowed_settings: frozenset[str] = frozenset(),
+    ) -> None:
+        self._tap, self._hooks, self._limits = tap, hooks, limits or Limits()
+        self._tls, self._plaintext_tokens, self._allowed_settings = tls, plaintext_tokens, allowed_settings
+        self._cancels = CancelKeys(self._limits.cancels_per_second)
+        self._relays: set[Relay] = set()
+        self._arriving: set[asyncio.Task[None]] = set()
+        self._server: asyncio.Server | None = None
+
+    async def listen(self, host: str, port: int, *, reuse_port: bool = False) -> int:
+        """Accept connections; the port, which port 0 leaves to the system. Raises OSError."""
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_server(self._accept, host, port, reuse_port=reuse_port or None)
+        return int(self._server.sockets[0].getsockname()[1])
+
+    @property
+    def sessions(self) -> int:
+        """Sessions that are open."""
+        return len(self._relays)
+
+    async def close(self) -> None:
+        """Stop listening and end every session; their outcomes are written down before this returns."""
+        if self._server is not None:
+            self._server.close()
+        for task in self._arriving:
+            task.cancel()
+        for relay in list(self._relays):
+            relay.stop("57P01", "the tap is shutting down")
+        await asyncio.gather(*self._arriving, return_exceptions=True)
+
+    def _accept(self) -> Channel:
+        channel = Channel(self._limits.high_water_bytes)
+        task = asyncio.get_running_loop().create_task(self._arrive(channel))
+        self._arriving.add(task)
+        task.add_done_callback(self._arriving.discard)
+        return channel
+
+    async def _arrive(self, channel: Channel) -> None:
+        """From a TCP connection to a session, or to an error that says why not."""
+        await channel.connected
+        try:
+            async with asyncio.timeout(self._limits.startup_seconds):
+                await self._sign_in(channel)
+            return
+        except ServerRefused as error:
+            _say(channel, error.sqlstate, error)
+        except RefusedError as error:
+            _say(channel, "28000", error)
+        except SpoolError as error:
+            _say(channel, "58030", error)
+        except ProtocolError as error:
+            _say(channel, "08P01", error)
+        except (OSError, TimeoutError, ssl.SSLError) as error:
+            log.debug("a client left during sign-in: %r", error)
+        except asyncio.CancelledError:
+            _say(channel, "57P01", TaprailError("the tap is shutting down"))
+        except Exception:
+            log.exception("a sign-in failed")
+            _say(channel, "XX000", TaprailError("the tap failed; its log says why"))
+        channel.close()
+        asyncio.get_running_loop().call_later(_LINGER_SECONDS, channel.abort)
+
+    async def _sign_in(self, channel: Channel) -> None:
+        packet = await first_packet(channel, self._limits, self._tls)
+        if isinstance(packet, startup.CancelRequest):
+            cancel = self._cancels.take(packet.pid, packet.key)
+            if cancel is not None:
+                cancel()
+            channel.close()
+            return
+        login = _login(channel, packet)
+        try:
+            if len(self._relays) >= self._limits.sessions:
+                raise ServerRefused("the tap has too many sessions already", "53300", "close some, or raise its limit")
+            wanted = startup.wanted(packet, self._allowed_settings)
+            channel.write(startup.negotiate(wanted))
+            identity = await authenticate(
+                channel, login, self._hooks.authenticator, self._limits, plaintext_tokens=self._plaintext_tokens
+            )
+            target = self._hooks.route(login, identity)
+            opened = await sign_in(target, wanted.settings, self._limits)
+        except RefusedError as error:
+            self._hooks.recorder.session(self._refused_context(login), "refused", error.message)
+            raise
+        try:
+            self._open(channel, wanted, login, identity, target, opened)
+        except BaseException:
+            opened.channel.abort()
+            raise
+
+    def _open(
+        self, channel: Channel, wanted: startup.Wanted, login: Login, identity: Identity, target: Target, opened: Opened
+    ) -> None:
+        """Everybody has signed in: write the session down and begin."""
+        context = SessionContext(
+            session=str(uuid.uuid4()),
+            tap=self._tap,
+            environment=target.environment,
+            server=target.server,
+            database=target.database,
+            role=target.role,
+            person=identity.person,
+            method=identity.method,
+            client=login.application,
+            client_address=login.client_address,
+            purpose=identity.purpose,
+            search_path=opened.settings.get("search_path", '"$user", public'),
+        )
+        recorder = self._hooks.recorder
+        recorder.session(context, "opened")
+        reported = "search_path" in opened.settings
+        session = Session(context, self._hooks.guard, recorder, self._limits, path_reported=reported)
+
+        def closed(reason: str) -> None:
+            self._relays.discard(relay)
+            self._cancels.remove(pid)
+            asyncio.get_running_loop().call_later(_LINGER_SECONDS, channel.abort)
+            try:
+                recorder.session(session.context, "closed", reason)
+            except SpoolError as error:
+                log.error("the end of session %s can't be written down: %s", context.session, error)
+
+        relay = Relay(session, channel, opened, target, self._hooks.gate, closed)
+        pid, key = self._cancels.add(min(wanted.minor, startup.NEWEST_MINOR), relay.cancel)
+        self._relays.add(relay)
+        reports = b"".join(wire.parameter_status(name, value) for name, value in opened.settings.items())
+        backend_key = wire.message(wire.BACKEND_KEY, pid.to_bytes(4, "big") + key)
+        channel.write(wire.authentication(0) + reports + backend_key + b"".join(opened.notices) + wire.ready("I"))
+        if not reported:
+            session.ask_search_path()
+        relay.start()
+
+    def _refused_context(self, login: Login) -> SessionContext:
+        """A session that never was: its person is what the client said, so it has no subject."""
+        return SessionContext(
+            session=str(uuid.uuid4()),
+            tap=self._tap,
+            environment="",
+            server="",
+            database=login.database,
+            role="",
+            person=Person(subject="", name=login.user, kind="person"),
+            method="none",
+            client=login.application,
+            client_address=login.client_address,
+        )
+
+
+def _login(channel: Channel, packet: startup.StartupMessage) -> Login:
+    parameters = packet.parameters
+    user = parameters.get("user", "")
+    peer = channel.transport.get_extra_info("peername")
+    return Login(
+        user=user,
+        database=parameters.get("database", "") or user,
+        application=parameters.get("application_name", ""),
+        client_address=str(peer[0]) if isinstance(peer, tuple) and peer else "",
+        encrypted=channel.encrypted,
+    )
+
+
+def _say(channel: Channel, sqlstate: str, error: TaprailError) -> None:
+    channel.write(wire.error(sqlstate, error.message, hint=error.hint, severity="FATAL"))

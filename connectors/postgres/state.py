@@ -1,0 +1,174 @@
+"""What the two directions of a session share: names, expected answers, and what waits to be sent.
+
+A *group* is what the server answers with one ReadyForQuery: a Query message, or everything up to a Sync. Groups are
+numbered from 1; `group` is the open one, `answered` the last that has its ReadyForQuery.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections import deque
+from typing import Literal
+
+from taprail.connectors.postgres.limits import Limits
+from taprail.connectors.postgres.names import Names, Unsettled
+from taprail.connectors.postgres.outlook import Outlook
+from taprail.schemas.errors import SpoolError
+from taprail.schemas.guard import Guard, MaskPlan, Recorder, Request, Result, SessionContext, Ticket, Verdict
+
+AnswerKind = Literal["parse", "bind", "describe", "describe portal", "execute", "close", "sync", "query", "copy end"]
+OWN_PREFIX = b"_taprail"  # names of prepared statements and portals that clients may not use
+
+
+class Prepared:
+    """A named or unnamed prepared statement. `empty` has no statement in its text."""
+
+    __slots__ = ("empty", "text")
+
+    def __init__(self, text: str, empty: bool) -> None:
+        self.text, self.empty = text, empty
+
+
+class Portal:
+    """A bound statement. `description` is the body of its RowDescription, b"" where it returns no rows."""
+
+    __slots__ = ("described", "description", "parameters", "prepared")
+
+    def __init__(self, prepared: Prepared, parameters: tuple[bytes | None, ...]) -> None:
+        self.prepared, self.parameters = prepared, parameters
+        self.described = False  # a Describe is on its way, or answered
+        self.description: bytes | None = None
+
+
+class Run:
+    """One execution of one statement, from its record to its outcome."""
+
+    __slots__ = ("masked", "request", "result_status", "rows", "size", "sqlstate", "ticket", "transaction", "verdict")
+
+    def __init__(self, request: Request, verdict: Verdict, ticket: Ticket) -> None:
+        self.request, self.verdict, self.ticket = request, verdict, ticket
+        self.rows = self.size = self.masked = 0
+        self.sqlstate = ""
+        self.result_status: Literal["ok", "error", "denied", "expired", "cancelled", "unknown"] = "unknown"
+        self.transaction: Literal["committed", "open", "rolled_back", "none", "unknown"] = "unknown"
+
+    @property
+    def plan(self) -> MaskPlan | None:
+        return self.verdict.mask
+
+    def result(self) -> Result:
+        return Result(self.result_status, self.rows, self.size, self.masked, self.sqlstate, self.transaction)
+
+
+class Answer:
+    """What the server owes for one message. `hidden` answers are the tap's own and never reach the client.
+
+    refusal     error to send in place of the server's, for a message that stands for a refused one
+    steps       of a query: (run, hidden) a statement, in order; `step` is the one that is being answered
+    insertions  of a query: (character offset, length) of what the tap put into its text
+    """
+
+    __slots__ = (
+        "closes",
+        "group",
+        "hidden",
+        "insertions",
+        "kind",
+        "name",
+        "portal",
+        "prepared",
+        "refusal",
+        "run",
+        "step",
+        "steps",
+    )
+
+    def __init__(
+        self,
+        kind: AnswerKind,
+        group: int,
+        *,
+        hidden: bool = False,
+        run: Run | None = None,
+        name: bytes = b"",
+        prepared: Prepared | None = None,
+        portal: Portal | None = None,
+        closes: bytes = b"",
+        refusal: bytes = b"",
+        steps: tuple[tuple[Run, bool], ...] = (),
+        insertions: tuple[tuple[int, int], ...] = (),
+    ) -> None:
+        self.kind, self.group, self.hidden, self.run = kind, group, hidden, run
+        self.name, self.prepared, self.portal = name, prepared, portal
+        self.closes, self.refusal = closes, refusal
+        self.steps, self.step, self.insertions = steps, 0, insertions
+
+
+class State:
+    """One session between a client and a server, without sockets. Only this module's users change it."""
+
+    def __init__(
+        self, context: SessionContext, guard: Guard, recorder: Recorder, limits: Limits, path_reported: bool
+    ) -> None:
+        self.context = context  # as the server has confirmed it
+        self.outlook = Outlook(context)  # as the next statement will find it
+        self.guard, self.recorder, self.limits = guard, recorder, limits
+        self.path_reported = path_reported  # PostgreSQL 18 reports search_path; older ones are asked
+        self.to_server: list[bytes] = []
+        self.to_client: list[bytes] = []
+        self.notices: list[bytes] = []  # ours, for the client, as soon as no message is half sent
+        self.queue: deque[Answer] = deque()
+        self.statements: Names[Prepared] = Names()
+        self.portals: Names[Portal] = Names()
+        self.group, self.answered = 1, 0
+        self.changed_group = 0  # the last group whose statements change what later texts mean
+        self.group_ran = False  # the open group has sent an execution
+        self.path_moved = False  # search_path was changed inside the open transaction
+        self.path_pending = False  # the server has been, or must be, asked for search_path
+        self.skipping = False  # like the server: nothing counts until Sync
+        self.copy_in = False
+        self.mark_prepared = False
+        self.in_block = False  # after what was sent, the server will be inside a transaction block
+        self.ended = False  # the client said goodbye
+        self.failure = ""  # why the tap must end the session
+
+    @property
+    def quiet(self) -> bool:
+        """The server has answered every group that was ended."""
+        return self.answered == self.group - 1
+
+    def expect(self, answer: Answer, data: bytes) -> None:
+        """Forward `data` and remember what the server owes for it."""
+        self.queue.append(answer)
+        self.to_server.append(data)
+
+    def end_group(self) -> None:
+        self.statements.end_group(self.group)
+        self.portals.end_group(self.group)
+        self.group += 1
+        self.group_ran = False
+        if not self.in_block:  # a copy: what was recorded keeps the number of its own transaction
+            self.context = copy.copy(self.context)
+            self.context.transaction += 1
+
+    def look(self) -> Outlook:
+        """The outlook for the next statement. Raises Unsettled while an unanswered group may have changed it."""
+        if self.changed_group == self.group:
+            return self.outlook
+        if self.changed_group > self.answered or self.path_pending:
+            raise Unsettled
+        if self.changed_group or self.outlook.context is not self.context or self.outlook.path_moved != self.path_moved:
+            self.outlook, self.changed_group = Outlook(self.context, path_moved=self.path_moved), 0
+        return self.outlook
+
+    def set_outlook(self, outlook: Outlook) -> None:
+        if outlook is not self.outlook:
+            self.outlook, self.changed_group = outlook, self.group
+            self.path_moved = self.path_moved or outlook.path_moved
+
+    def finish(self, run: Run) -> None:
+        """Write down how a run ended. The statement itself is in the spool; a spool that fails ends the session."""
+        try:
+            self.recorder.outcome(run.ticket, run.request, run.verdict, run.result())
+        except SpoolError as error:
+            self.failure = f"an outcome can't be written down: {error.message}"

@@ -1,0 +1,212 @@
+"""How the tap signs in at the server, as the role that it acts with for a client.
+
+Source: PostgreSQL documentation, chapters 54.2.1 "Start-up", 54.2.10 "SSL", 54.3 "SASL Authentication".
+"""
+
+from __future__ import annotations
+
+import hashlib
+import ssl
+
+import scramp
+from msgspec import Struct, field
+
+from taprail.connectors.postgres import messages as wire
+from taprail.connectors.postgres import startup
+from taprail.connectors.postgres.channel import Channel, connect
+from taprail.connectors.postgres.limits import Limits
+from taprail.connectors.postgres.signin import SCRAM
+from taprail.schemas.errors import ProtocolError, RefusedError
+
+_OK, _CLEARTEXT, _MD5, _SASL, _SASL_CONTINUE, _SASL_FINAL = 0, 3, 5, 10, 11, 12
+_PASSED_ON = ("3D", "42", "53", "55", "57")  # no such database, may not connect, too many connections, shutting down
+
+
+class Target(Struct, frozen=True):
+    """Where a session goes, and as whom. `ssl` None speaks in the clear; otherwise the server must speak TLS.
+
+    environment, server, database   the names that records carry
+    upstream_database               the database's name on the server
+    ssl_hostname                    what the certificate must name; '' takes `host`
+    """
+
+    environment: str
+    server: str
+    database: str
+    host: str
+    port: int
+    upstream_database: str
+    role: str
+    password: str = field(default="")
+    ssl: ssl.SSLContext | None = None
+    ssl_hostname: str = ""
+
+
+class Opened(Struct, frozen=True):
+    """A connection that is ready for queries: what the server reported, and the key that cancels its statements."""
+
+    channel: Channel
+    settings: dict[str, str]
+    pid: int
+    key: bytes
+    notices: tuple[bytes, ...] = ()
+
+
+class ServerRefused(RefusedError):
+    """The server refused the connection; `sqlstate` is its reason."""
+
+    def __init__(self, message: str, sqlstate: str, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.sqlstate = sqlstate
+
+
+async def open_channel(target: Target, limits: Limits) -> Channel:
+    """A connection to the server, encrypted where the target asks for it. Raises ServerRefused."""
+    try:
+        channel = await connect(target.host, target.port, limits.high_water_bytes)
+    except OSError as error:
+        text = f"the tap can't reach server {target.server}: {error.strerror or error}"
+        raise ServerRefused(text, "08001", "is the server running, and does the tap's network reach it?") from error
+    if target.ssl is None:
+        return channel
+    try:
+        channel.write(startup.SSL_REQUEST_PACKET)
+        if await channel.exactly(1) != b"S":
+            raise ServerRefused(
+                f"server {target.server} doesn't speak TLS", "08001", "set its tls to disable, or enable TLS"
+            )
+        hostname = target.ssl_hostname or target.host
+        await channel.start_tls(target.ssl, server_side=False, hostname=hostname, seconds=limits.startup_seconds)
+    except (OSError, ssl.SSLError) as error:
+        channel.abort()
+        raise ServerRefused(f"no TLS with server {target.server}: {error}", "08001", "check its certificate") from error
+    except BaseException:
+        channel.abort()
+        raise
+    return channel
+
+
+async def sign_in(target: Target, settings: dict[str, str], limits: Limits) -> Opened:
+    """Connect and sign in. Raises ServerRefused, ProtocolError. `settings` go along as start-up parameters."""
+    channel = await open_channel(target, limits)
+    try:
+        parameters = {"user": target.role, "database": target.upstream_database, **settings, **startup.PINNED_SETTINGS}
+        channel.write(startup.startup_packet(parameters))
+        await _authenticate(channel, target, limits)
+        return await _until_ready(channel, target, limits)
+    except ConnectionError as error:
+        channel.abort()
+        raise ServerRefused(f"server {target.server} closed the connection during sign-in", "08004") from error
+    except BaseException:
+        channel.abort()
+        raise
+
+
+async def _authenticate(channel: Channel, target: Target, limits: Limits) -> None:
+    while True:
+        kind, body = await channel.message(limits.answer_bytes)
+        if kind == wire.ERROR:
+            raise _refused(target, body)
+        if kind == wire.NEGOTIATE or kind == wire.NOTICE:
+            continue
+        if kind != wire.AUTHENTICATION:
+            raise ProtocolError(f"the server sent message {chr(kind)!r} during sign-in")
+        reader = wire.Reader(body, "Authentication")
+        code, rest = reader.int32(), reader.rest()
+        if code == _OK:
+            return
+        if code == _CLEARTEXT:
+            if target.ssl is None:
+                raise ServerRefused(
+                    f"server {target.server} asks for a password in the clear", "08004", "use scram-sha-256"
+                )
+            _password(channel, target.password.encode() + b"\0")
+        elif code == _MD5:
+            _password(channel, _md5(target, rest) + b"\0")
+        elif code == _SASL:
+            await _scram(channel, target, rest, limits)
+        else:
+            raise ServerRefused(
+                f"server {target.server} asks for authentication {code}, which isn't known here", "08004"
+            )
+
+
+def _password(channel: Channel, body: bytes) -> None:
+    channel.write(wire.message(wire.PASSWORD, body))
+
+
+def _md5(target: Target, salt: bytes) -> bytes:
+    """`md5` and the hex of md5(hex of md5(password, user), salt): chapter 54.2.1."""
+    inner = hashlib.md5(target.password.encode() + target.role.encode(), usedforsecurity=False).hexdigest()
+    return b"md5" + hashlib.md5(inner.encode() + salt, usedforsecurity=False).hexdigest().encode()
+
+
+async def _scram(channel: Channel, target: Target, mechanisms: bytes, limits: Limits) -> None:
+    if SCRAM.encode() not in mechanisms.split(b"\0"):
+        raise ServerRefused(f"server {target.server} doesn't offer {SCRAM}", "08004")
+    client = scramp.ScramClient([SCRAM], "-", target.password)  # PostgreSQL ignores the name inside SCRAM
+    first = client.get_client_first().encode()
+    _password(channel, SCRAM.encode() + b"\0" + len(first).to_bytes(4, "big") + first)
+    try:
+        client.set_server_first((await _sasl(channel, target, _SASL_CONTINUE, limits)).decode())
+        _password(channel, client.get_client_final().encode())
+        client.set_server_final((await _sasl(channel, target, _SASL_FINAL, limits)).decode())
+    except (scramp.ScramException, UnicodeDecodeError) as error:
+        raise ServerRefused(f"server {target.server} doesn't know the role's password: {error}", "08004") from error
+
+
+async def _sasl(channel: Channel, target: Target, expected: int, limits: Limits) -> bytes:
+    kind, body = await channel.message(limits.answer_bytes)
+    if kind == wire.ERROR:
+        raise _refused(target, body)
+    reader = wire.Reader(body, "AuthenticationSASL")
+    if kind != wire.AUTHENTICATION or reader.int32() != expected:
+        raise ProtocolError("the server left the SASL exchange")
+    return reader.rest()
+
+
+async def _until_ready(channel: Channel, target: Target, limits: Limits) -> Opened:
+    settings: dict[str, str] = {}
+    notices: list[bytes] = []
+    pid, key = 0, b""
+    while True:
+        kind, body = await channel.message(limits.answer_bytes)
+        if kind == wire.PARAMETER_STATUS:
+            name, value = wire.parse_parameter_status(body)
+            settings[name] = value
+        elif kind == wire.BACKEND_KEY:
+            pid, key = int.from_bytes(body[:4], "big"), body[4:]
+        elif kind == wire.NOTICE:
+            notices.append(wire.message(kind, body))
+        elif kind == wire.ERROR:
+            raise _refused(target, body)
+        elif kind == wire.READY:
+            break
+        else:
+            raise ProtocolError(f"the server sent message {chr(kind)!r} before it was ready")
+    for name, value in startup.PINNED_SETTINGS.items():
+        if not startup.same_as_pinned(name, settings.get(name, "")):
+            raise ServerRefused(f"server {target.server} has {name} {settings.get(name)!r}, not {value!r}", "0A000")
+    return Opened(channel, settings, pid, key, tuple(notices))
+
+
+def _refused(target: Target, body: bytes) -> ServerRefused:
+    """What a client may know: the server's own words where they speak of the database, not of the role's password."""
+    fields = wire.parse_fields(body)
+    sqlstate = fields.get("C", "08004")
+    if sqlstate[:2] in _PASSED_ON:
+        return ServerRefused(fields.get("M", "the server refused the connection"), sqlstate, fields.get("H", ""))
+    text = f"server {target.server} refused the tap's role {target.role} (SQLSTATE {sqlstate})"
+    return ServerRefused(text, "08004", "check the role and its password in the tap's settings")
+
+
+async def send_cancel(target: Target, pid: int, key: bytes, limits: Limits) -> None:
+    """Ask the server to cancel what runs under this key. The server never answers; it closes."""
+    channel = await open_channel(target, limits)
+    channel.write(startup.cancel_packet(pid, key))
+    try:
+        await channel.exactly(1)
+    except ConnectionError:
+        pass
+    finally:
+        channel.close()
