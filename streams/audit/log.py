@@ -74,6 +74,11 @@ class Log:
     def size(self) -> int:
         return self.store.size
 
+    @property
+    def open_segment(self) -> int:
+        """The first index of the open segment: it changes when one was closed."""
+        return self._segment.first
+
     def root(self) -> bytes:
         return self._range.root()
 
