@@ -73,7 +73,10 @@ class ConnectEndpoint(msgspec.Struct, frozen=True):
 
 
 class Endpoints(msgspec.Struct, frozen=True):
-    """Everything that a running stack offers. URLs have no trailing slash; `psql` is a program's path."""
+    """Everything that a running stack offers. URLs have no trailing slash; `psql` is a program's path.
+
+    `*_from_connect` is how Connect reaches PostgreSQL (`host:port`) and the registry; empty: as everybody else does.
+    """
 
     kafka: KafkaEndpoint
     postgres: PostgresEndpoint
@@ -81,6 +84,8 @@ class Endpoints(msgspec.Struct, frozen=True):
     registry_url: str
     issuer_url: str
     psql: str
+    postgres_from_connect: str = ""
+    registry_from_connect: str = ""
 
     @property
     def connect_url(self) -> str:

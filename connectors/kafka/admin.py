@@ -56,7 +56,8 @@ def ensure_change_feed(kafka: KafkaEndpoint, server: str, database: str) -> str:
 
 def delete_topics(kafka: KafkaEndpoint, names: Iterable[str]) -> None:
     """Delete topics; one that isn't there is no error."""
-    for name, future in admin_client(kafka).delete_topics(list(names), operation_timeout=TIMEOUT_S).items():
+    client = admin_client(kafka)
+    for name, future in client.delete_topics(sorted(set(names)), operation_timeout=TIMEOUT_S).items():
         _settle(future, f"delete the topic {name}", unless=KafkaError.UNKNOWN_TOPIC_OR_PART)
 
 

@@ -2,6 +2,8 @@
 
 A set of jars that is complete and verified stands in a folder named by the digest of its lock lines. When that folder
 is there, nothing is asked and nothing is resolved: a second start is offline.
+
+`python -m taprail.connectors.local.artifacts` fetches everything ahead of the first start.
 """
 
 from __future__ import annotations
@@ -13,18 +15,23 @@ import shutil
 import sys
 import tarfile
 import tempfile
+import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
-from jgo.maven import MavenContext, PythonResolver
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
 from taprail.schemas.errors import StackError
 
+if TYPE_CHECKING:
+    from jgo.maven import MavenContext
+
 LOCK_FILE = Path(__file__).with_name("jars.lock")
+JAR_SETS = ("kafka", "debezium", "converter", "registry")
 _TIMEOUT_S = 60
 _DOWNLOADS_AT_ONCE = 6
 
@@ -97,6 +104,8 @@ def _digest(pins: list[Pin]) -> str:
 
 def _fetch(pins: list[Pin], repository: Path, advance: Callable[[int], None]) -> dict[str, Path]:
     """Verified files by coordinates."""
+    with warnings.catch_warnings(action="ignore"):  # it looks for XDG_RUNTIME_DIR, which we don't need
+        from jgo.maven import MavenContext, PythonResolver  # here: only a first start pays for it
 
     @contextlib.contextmanager
     def on_download(_filename: str, _total: int) -> Iterator[Callable[[int], None]]:
@@ -155,3 +164,7 @@ def _progress(total_bytes: int) -> Iterator[Callable[[int], None]]:
     with Progress(*columns, console=Console(stderr=True)) as bar:
         task = bar.add_task("jars", total=total_bytes)
         yield lambda count: bar.advance(task, count)
+
+
+if __name__ == "__main__":
+    ensure_sets(list(JAR_SETS))

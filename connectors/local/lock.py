@@ -1,4 +1,4 @@
-"""Write `jars.lock`: `python -m taprail.connectors.local.lock`, after a version here was changed.
+"""Write `jars.lock`: `python -m taprail.connectors.local.lock`, after a version was changed.
 
 It resolves each set with jgo, downloads every jar and records its SHA-256. Whoever commits the new lock reviews it.
 """
@@ -10,13 +10,8 @@ from typing import NamedTuple
 
 from jgo.maven import Dependency, MavenContext
 
+from taprail.connectors.local import versions
 from taprail.connectors.local.artifacts import LOCK_FILE, Pin, artifact_path, cache_directory, file_sha256
-
-KAFKA_VERSION = "4.1.1"
-LOG4J_VERSION = "2.24.3"  # Kafka logs through slf4j 1.7 and brings no binding
-DEBEZIUM_VERSION = "3.6.3.Final"
-CONVERTER_VERSION = "2.6.13.Final"
-REGISTRY_VERSION = "3.3.3"
 
 # What the worker itself gives its plugins. Apicurio's converter brings an older connect-json, with which Connect 4
 # can't instantiate any converter (NoSuchMethodError: Utils.mkSet).
@@ -39,15 +34,15 @@ class JarSet(NamedTuple):
 SETS = {
     "kafka": JarSet(
         (
-            f"org.apache.kafka:kafka_2.13:{KAFKA_VERSION}:jar",
-            f"org.apache.kafka:connect-runtime:{KAFKA_VERSION}:jar",
-            f"org.apache.kafka:connect-basic-auth-extension:{KAFKA_VERSION}:jar",
+            f"org.apache.kafka:kafka_2.13:{versions.KAFKA}:jar",
+            f"org.apache.kafka:connect-runtime:{versions.KAFKA}:jar",
+            f"org.apache.kafka:connect-basic-auth-extension:{versions.KAFKA}:jar",
         ),
-        alone=(f"org.apache.logging.log4j:log4j-slf4j-impl:{LOG4J_VERSION}:jar",),
+        alone=(f"org.apache.logging.log4j:log4j-slf4j-impl:{versions.LOG4J}:jar",),
     ),
-    "debezium": JarSet((f"io.debezium:debezium-connector-postgres:{DEBEZIUM_VERSION}:jar",), _OF_THE_WORKER),
-    "converter": JarSet((f"io.apicurio:apicurio-registry-utils-converter:{CONVERTER_VERSION}:jar",), _OF_THE_WORKER),
-    "registry": JarSet(alone=(f"io.apicurio:apicurio-registry-app:{REGISTRY_VERSION}:all:tar.gz",)),
+    "debezium": JarSet((f"io.debezium:debezium-connector-postgres:{versions.DEBEZIUM}:jar",), _OF_THE_WORKER),
+    "converter": JarSet((f"io.apicurio:apicurio-registry-utils-converter:{versions.CONVERTER}:jar",), _OF_THE_WORKER),
+    "registry": JarSet(alone=(f"io.apicurio:apicurio-registry-app:{versions.REGISTRY}:all:tar.gz",)),
 }
 
 

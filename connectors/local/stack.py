@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Any
 
 from taprail.connectors.kafka.admin import provision
-from taprail.connectors.local.artifacts import ensure_sets
+from taprail.connectors.local.artifacts import JAR_SETS, ensure_sets
 from taprail.connectors.local.connect import Connect
 from taprail.connectors.local.identity import Identity
 from taprail.connectors.local.kafka import Kafka
@@ -25,7 +25,6 @@ from taprail.schemas.endpoints import ROLES, Endpoints, KafkaEndpoint
 from taprail.schemas.errors import StackError
 
 _PORTS = ("kafka", "kafka-controller", "connect", "registry", "registry-management", "postgres", "identity")
-_JAR_SETS = ("kafka", "debezium", "converter", "registry")
 
 
 class LocalStack:
@@ -98,7 +97,7 @@ class LocalStack:
         self._postgres.create_database(name)
 
     def _start(self) -> Endpoints:
-        jars = ensure_sets(list(_JAR_SETS), cache=self._cache)
+        jars = ensure_sets(list(JAR_SETS), cache=self._cache)
         ports = choose_ports(_PORTS, self.home / "ports.json")
         users: dict[str, str] = {role: password(self.home / "secrets", role) for role in ROLES}
         kafka = Kafka(self.home / "kafka", jars["kafka"], ports["kafka"], ports["kafka-controller"], users)
