@@ -1,0 +1,84 @@
+"""The approvals pages as HTML: pure functions, everything escaped, no script."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from html import escape
+
+from taprail.schemas.records import Approval, Person
+from taprail.streams.approvals.pending import Entry
+
+STYLE = """
+:root { color-scheme: light dark; --line: #8884; --quiet: #888; --yes: #1a7f37; --no: #c0362c; }
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 46rem; margin: 2rem auto; padding: 0 1rem; }
+header { display: flex; justify-content: space-between; border-bottom: 1px solid var(--line); }
+pre { padding: 1rem; border: 1px solid var(--line); border-radius: 6px; overflow-x: auto; white-space: pre-wrap; }
+dl { display: grid; grid-template-columns: 9rem 1fr; gap: .2rem 1rem; } dt { color: var(--quiet); } dd { margin: 0; }
+ul.list { list-style: none; padding: 0; } ul.list li { border-bottom: 1px solid var(--line); padding: .7rem 0; }
+.quiet { color: var(--quiet); } textarea { width: 100%; font: inherit; box-sizing: border-box; }
+button { font: inherit; padding: .4rem 1.4rem; border: 0; border-radius: 6px; color: white; margin-right: .6rem; }
+button.yes { background: var(--yes); } button.no { background: var(--no); } .error { color: var(--no); }
+"""
+
+
+def page(title: str, body: str, person: Person | None) -> str:
+    who = f"signed in as {escape(person.name)}" if person else '<a href="/sign-in">sign in</a>'
+    return (
+        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{escape(title)} · taprail</title>'
+        f'<meta name="viewport" content="width=device-width"><link rel="stylesheet" href="/style.css"></head><body>'
+        f'<header><a href="/approvals">approvals</a><span class="quiet">{who}</span></header>'
+        f"<h1>{escape(title)}</h1>{body}</body></html>"
+    )
+
+
+def listing(approvals: list[Approval], person: Person) -> str:
+    items = "".join(
+        f'<li><a href="/approvals/{escape(a.approval_id)}">{escape(_short(a.normalized))}</a><br>'
+        f'<span class="quiet">{escape(a.person.name)} on {escape(a.database)} ({escape(a.environment)}), '
+        f"until {_clock(a.expires_us)}</span></li>"
+        for a in approvals
+    )
+    empty = '<p class="quiet">Nothing waits for you.</p>'
+    return page("Waiting for a decision", f'<ul class="list">{items}</ul>' if items else empty, person)
+
+
+def detail(entry: Entry, text: str, person: Person, csrf: str, may: bool, error: str = "") -> str:
+    approval = entry.approval
+    facts = {
+        "asked by": f"{approval.person.name} ({approval.person.kind})",
+        "purpose": approval.purpose or "none stated",
+        "where": f"{approval.database} ({approval.environment}), as {approval.role}",
+        "touches": ", ".join(approval.relations) or "nothing by name",
+        "held by": f"{approval.rule}: {approval.reason}",
+        "state": entry.state,
+        "until": _clock(approval.expires_us),
+    }
+    if entry.decision is not None:
+        facts["decided by"] = f"{entry.decision.approver.name}: {entry.decision.reason}"
+    rows = "".join(f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>" for name, value in facts.items())
+    failed = f'<p class="error">{escape(error)}</p>' if error else ""
+    form = _form(approval.approval_id, csrf) if may and entry.state == "requested" else ""
+    return page(f"{approval.tag} held", f"<pre>{escape(text)}</pre><dl>{rows}</dl>{failed}{form}", person)
+
+
+def message(title: str, text: str, person: Person | None) -> str:
+    return page(title, f"<p>{escape(text)}</p>", person)
+
+
+def _form(approval_id: str, csrf: str) -> str:
+    return (
+        f'<form method="post" action="/approvals/{escape(approval_id)}/decision">'
+        f'<input type="hidden" name="csrf" value="{escape(csrf)}">'
+        '<p><label>Why, in a sentence<br><textarea name="reason" rows="2" required maxlength="500"></textarea></label>'
+        '<p><label>Ticket <input name="ticket" maxlength="100"></label>'
+        '<p><button class="yes" name="decision" value="approve">Approve: runs once</button>'
+        '<button class="no" name="decision" value="deny">Deny</button></form>'
+    )
+
+
+def _short(text: str) -> str:
+    return " ".join(text.split())[:120]
+
+
+def _clock(time_us: int) -> str:
+    return datetime.fromtimestamp(time_us / 1_000_000, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
