@@ -9,6 +9,7 @@ is there, nothing is asked and nothing is resolved: a second start is offline.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hashlib
 import os
 import shutil
@@ -76,10 +77,10 @@ def ensure_sets(names: list[str], *, cache: Path | None = None, lock: Path = LOC
     missing = [name for name in names if not folders[name].is_dir()]
     if missing:
         wanted = [pin for name in missing for pin in pins[name]]
-        with _progress(sum(pin.size_bytes for pin in wanted)) as advance:
+        with _alone(cache), _progress(sum(pin.size_bytes for pin in wanted)) as advance:
             paths = _fetch(wanted, cache / "maven", advance)
-        for name in missing:
-            _assemble(folders[name], [paths[pin.coordinates] for pin in pins[name]])
+            for name in missing:
+                _assemble(folders[name], [paths[pin.coordinates] for pin in pins[name]])
     return folders
 
 
@@ -138,19 +139,27 @@ def _assemble(folder: Path, files: list[Path]) -> None:
     """Put verified files into `folder` in one step: a crash leaves no half-made folder under the final name."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     part = Path(tempfile.mkdtemp(prefix=".part-", dir=folder.parent))
-    part.chmod(0o755)
-    for file in files:
-        if file.name.endswith(".tar.gz"):
-            with tarfile.open(file) as archive:
-                archive.extractall(part, filter="data")
-        else:
-            shutil.copy2(file, part / file.name)
     try:
-        part.rename(folder)
-    except OSError:  # another process made the same folder meanwhile
-        shutil.rmtree(part)
-        if not folder.is_dir():
-            raise
+        part.chmod(0o755)
+        for file in files:
+            if file.name.endswith(".tar.gz"):
+                with tarfile.open(file) as archive:
+                    archive.extractall(part, filter="data")
+            else:
+                (part / file.name).hardlink_to(file)
+        if not folder.exists():  # another process may have been faster
+            part.rename(folder)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _alone(cache: Path) -> Iterator[None]:
+    """One process at a time downloads: another one's half-written file would look like a forged one."""
+    cache.mkdir(parents=True, exist_ok=True)
+    with (cache / "lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 @contextlib.contextmanager

@@ -18,6 +18,7 @@ def cached(cache: Path, content: bytes, packaging: str = "jar") -> str:
     """Put an artifact where jgo keeps its downloads; its coordinates."""
     folder = cache / "maven" / "org" / "example" / "thing" / "1.0"
     folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"thing-1.0.{packaging}").unlink(missing_ok=True)
     (folder / f"thing-1.0.{packaging}").write_bytes(content)
     return f"org.example:thing:1.0:{packaging}"
 
@@ -60,6 +61,7 @@ def test_archive_with_a_path_outside_is_refused(tmp_path: Path) -> None:
     with pytest.raises(tarfile.OutsideDestinationError):
         artifacts.ensure_sets(["things"], cache=tmp_path, lock=pins)
     assert not list(tmp_path.rglob("outside"))
+    assert not list((tmp_path / "jars").iterdir())
 
 
 def test_shipped_lock_has_what_the_stack_runs() -> None:
