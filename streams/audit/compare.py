@@ -7,7 +7,7 @@ leaf is all that is kept.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
 from taprail.schemas.errors import LogError, RecordError
@@ -21,6 +21,7 @@ from taprail.streams.audit.store import SqliteLeafStore
 
 CHANGED = "it isn't the entry that was taken in"
 RESYNC_TRIES = 8
+STRAYS_MAX = 10_000
 
 
 class Expected:
@@ -50,7 +51,7 @@ class Comparison:
         self._problems = problems
         self._expected = Expected(store)
         self._seen = bytearray(store.size // 8 + 1)
-        self._strays: list[tuple[int, str]] = []
+        self._strays: list[tuple[int, int, str]] = []
         self._schemas: set[bytes] = set()
         self._next = 0
         self._in_a_row = 0
@@ -61,6 +62,7 @@ class Comparison:
             self._compare(frame)
         self._settle_strays()
         self._missing()
+        self._problems.found.sort(key=lambda problem: problem.first)
 
     def _compare(self, frame: Frame) -> None:
         self.entries += 1
@@ -77,30 +79,32 @@ class Comparison:
             self._check_payload(frame, expected)
 
     def _misplaced(self, entry: StoredEntry, leaf: bytes) -> Leaf | None:
-        """The leaf that an unexpected entry is, None where it is none or a changed one."""
+        """The leaf that an unexpected entry is; None where it is a changed or a new one, which shows in the end."""
         try:
             header = decode_header(entry.header)
         except LogError:
             header = None
         home = self._store.find(header.topic, header.partition, header.offset) if header else None
-        if home is None or self._is_marked(home.index):
-            if home is not None and home.hash == leaf:
-                self._add("inserted", "it stands in the log a second time", home, "")
-            else:
-                self._strays.append((self._next + self._in_a_row, self._statement(entry)))
-                self._in_a_row += 1
+        if home is None or home.hash != leaf:
+            self._stray(home, entry)
+            return None
+        if self._is_marked(home.index):
+            self._add("inserted", "it stands in the log a second time", home, "")
             return None
         self._in_a_row = 0
         self._mark(home.index)
-        if home.hash != leaf:
-            self._add("changed", CHANGED, home, self._statement(entry))
-            self._next = max(self._next, home.index + 1)
-            return None
         if home.index < self._next:
             self._add("reordered", "it stands behind entries that came later", home, self._statement(entry))
         else:
             self._next = home.index + 1
         return home
+
+    def _stray(self, home: Leaf | None, entry: StoredEntry) -> None:
+        """Whose place an unknown entry took is certain only when all that are authentic have been seen."""
+        if len(self._strays) >= STRAYS_MAX:
+            self._settle_strays()
+        self._strays.append((home.index if home else -1, self._next + self._in_a_row, self._statement(entry)))
+        self._in_a_row += 1
 
     def _check_payload(self, frame: Frame, leaf: Leaf) -> None:
         """The leaf is the one that was signed: are payload, salt and schema still what it commits to?"""
@@ -133,15 +137,17 @@ class Comparison:
             self._problems.add(Problem("unreadable", error.message))
 
     def _settle_strays(self) -> None:
-        """An entry that claims an unknown offset took the place of a missing one, or was put between two."""
-        for index, statement in self._strays:
-            leaf = None if self._is_marked(index) else self._store.leaf(index)
+        """An unknown entry is a changed one where the entry of its offset, or else of its place, is missing."""
+        for home, place, statement in self._strays:
+            index = next((i for i in (home, place) if i >= 0 and not self._is_marked(i)), -1)
+            leaf = self._store.leaf(index) if index >= 0 else None
             if leaf is not None:
                 self._mark(index)
                 self._add("changed", CHANGED, leaf, statement)
             else:
-                message = f"an entry that was never taken in stands before entry {index}"
+                message = f"an entry that was never taken in stands before entry {place}"
                 self._problems.add(Problem("inserted", message, statement=statement))
+        self._strays.clear()
 
     def _missing(self) -> None:
         size = self._store.size
@@ -182,32 +188,63 @@ class Comparison:
 
 
 def scan(directory: Path, store: SqliteLeafStore, unreadable: Callable[[FrameError, int], None]) -> Iterator[Frame]:
-    """Every frame that the index calls committed; behind unreadable bytes it goes on where the index knows an entry."""
+    """Every frame that the index calls committed; behind damage it goes on where the index knows an entry."""
     committed = dict(store.segments())
     for first, path in segment.segments(directory):
         end = min(committed.get(first, 0), path.stat().st_size)
         if first not in committed and first != store.size:
             end = path.stat().st_size  # a segment that nobody knows: let its entries be named
-        begin, tries = 0, 0
-        while begin < end:
-            try:
-                for frame in segment.read_frames(path, begin, end):
-                    if not frame.intact and not _has_header(frame):
-                        raise FrameError(f"{path.name} has no entry at byte {frame.position}", frame.position)
-                    yield frame
-                    tries = 0
-                break
-            except FrameError as error:
-                if tries == 0:
-                    unreadable(error, first)
-                tries += 1
-                following = store.after(first, error.position)
-                if following is None or tries > RESYNC_TRIES:
-                    break
-                begin = following.position
+        begin: int | None = 0
+        while begin is not None and begin < end:
+            begin = yield from _until_damage(path, first, begin, end, store, unreadable)
 
 
-def _has_header(frame: Frame) -> bool:
+def _until_damage(
+    path: Path,
+    first: int,
+    begin: int,
+    end: int,
+    store: SqliteLeafStore,
+    unreadable: Callable[[FrameError, int], None],
+) -> Generator[Frame, None, int | None]:
+    """Frames up to the first damage; returns where to go on behind it, None where there is nothing more.
+
+    A damaged length makes a frame swallow those behind it, so what follows is looked for where the index has it.
+    """
+    try:
+        for frame in segment.read_frames(path, begin, end):
+            if frame.intact or has_header(frame):
+                yield frame
+            else:
+                unreadable(FrameError(f"{path.name} has no entry at byte {frame.position}", frame.position), first)
+            if not frame.intact:
+                return _resume(path, first, frame.position, frame.end, store)
+    except FrameError as error:
+        unreadable(error, first)
+        return _resume(path, first, error.position, None, store)
+    return None
+
+
+def _resume(path: Path, first: int, position: int, frame_end: int | None, store: SqliteLeafStore) -> int | None:
+    candidates = set() if frame_end is None else {frame_end}
+    known = position
+    for _ in range(RESYNC_TRIES):
+        leaf = store.after(first, known)
+        if leaf is None:
+            break
+        known = leaf.position
+        candidates.add(known)
+    for candidate in sorted(candidates):
+        try:
+            if has_header(segment.read_frame(path, candidate)):
+                return candidate
+        except FrameError:
+            continue
+    return None
+
+
+def has_header(frame: Frame) -> bool:
+    """Whether what was read as a frame begins like an entry."""
     try:
         decode_header(frame.entry.header)
     except LogError:

@@ -12,6 +12,7 @@ It needs neither Kafka nor Faust, writes nothing, and works on a read-only copy.
 from __future__ import annotations
 
 import heapq
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from itertools import islice
@@ -32,6 +33,8 @@ from taprail.streams.audit.report import Problem, Problems, Report
 from taprail.streams.audit.store import SqliteLeafStore
 
 PAGE = 8192
+PUBLICATION_TRIES = 5
+PUBLICATION_S = 0.05
 
 
 class Signed(Struct, frozen=True):
@@ -117,12 +120,17 @@ class Checkpoints:
         return heapq.merge(self._history(), sorted(self._extra, key=lambda s: s.size), key=lambda s: s.size)
 
     def compare_with(self, store: SqliteLeafStore) -> None:
-        """Is the published checkpoint the newest that the index knows of, and is everything signed still there?"""
+        """Is the published checkpoint the newest that the index knows of?"""
         stored = store.signed()
-        if stored and self.published and stored[0].size > self.published.size and self.newest:
-            current = self._published() or self.published
-            if stored[0].size > max(current.size, self.newest.size):
-                self._rolled_back(stored[0].size, "the index")
+        if stored is None or self.published is None or self.newest is None:
+            return
+        current = self.published
+        for _ in range(PUBLICATION_TRIES):  # a writer that goes on publishes it within milliseconds
+            if stored[0].size <= max(current.size, self.newest.size):
+                return
+            time.sleep(PUBLICATION_S)
+            current = self._published() or current
+        self._rolled_back(stored[0].size, "the index")
 
     def _rolled_back(self, size: int, who: str) -> None:
         published = self.published.size if self.published else 0

@@ -129,7 +129,7 @@ def test_beside_the_open_writer_it_verifies(log: Any) -> None:
         assert report.ok and report.unsigned == 3 and "3 entries are newer" in report.to_text()
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(st.data())
 def test_any_flipped_byte_of_any_segment_is_named(log: Any, data: st.DataObject) -> None:
     first, path = data.draw(st.sampled_from(segment.segments(log.directory)))
