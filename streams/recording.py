@@ -26,7 +26,7 @@ class Appends(Protocol):
 
     @property
     def epoch(self) -> int: ...
-    def append(self, kind: SpoolKind, key: str, encode: Callable[[int, int], bytes]) -> int: ...
+    def append(self, kind: SpoolKind, key: str, encode: Callable[[int, int], bytes], *, finishes: int = 0) -> int: ...
 
 
 class Values(Struct, frozen=True):
@@ -130,7 +130,7 @@ class SpoolRecorder:
                 )
             )
 
-        self._spool.append("outcome", session.session, encode)
+        self._spool.append("outcome", session.session, encode, finishes=ticket.sequence)
 
     def session(self, context: SessionContext, event: Literal["opened", "closed", "refused"], reason: str = "") -> None:
         at_us = now_us()

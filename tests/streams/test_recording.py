@@ -27,7 +27,7 @@ class ListSpool:
     def __init__(self) -> None:
         self.epoch, self.kept, self.full = 7, list[tuple[SpoolKind, str, bytes]](), False
 
-    def append(self, kind: SpoolKind, key: str, encode: Callable[[int, int], bytes]) -> int:
+    def append(self, kind: SpoolKind, key: str, encode: Callable[[int, int], bytes], *, finishes: int = 0) -> int:
         if self.full:
             raise SpoolError("the spool is full")
         self.kept.append((kind, key, encode(self.epoch, len(self.kept) + 1)))

@@ -1,0 +1,1 @@
+"""The spool: what a tap writes down before anything happens, and the publisher that drains it to Kafka."""

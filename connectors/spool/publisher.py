@@ -1,0 +1,171 @@
+"""Drains a spool to Kafka: in order, as often as it takes, and never in the tap's way.
+
+What Kafka has acknowledged is remembered in a file; after a crash the rest is sent again, and the stream drops what it
+has seen before, by (tap, epoch, sequence).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from confluent_kafka import KafkaError, Producer
+from msgspec import MsgspecError, json
+
+from taprail.connectors.kafka.registry import frame
+from taprail.connectors.spool.frames import Frame, Kind
+from taprail.connectors.spool.spool import Position, Spool
+from taprail.schemas.errors import TaprailError
+
+TOPICS: dict[Kind, str] = {
+    "statement": "taprail.statements",
+    "outcome": "taprail.outcomes",
+    "session": "taprail.sessions",
+}
+IDLE_SECONDS = 0.5  # how long to sleep where nobody wakes us
+RETRY_SECONDS = 1.0
+ACKNOWLEDGE_SECONDS = 0.2  # how often the position is written down: a crash repeats at most that much
+IN_FLIGHT_MAX = 20_000
+PRODUCER = {
+    "enable.idempotence": True,
+    "acks": "all",
+    "compression.type": "lz4",
+    "linger.ms": 2,
+    "message.timeout.ms": 0,  # Kafka may be away for any time
+    "queue.buffering.max.messages": IN_FLIGHT_MAX * 2,
+}
+_log = logging.getLogger("taprail.spool")
+
+
+class Publisher:
+    """A thread that publishes what stands in the spool. `schema_ids` may raise TaprailError: it is asked again."""
+
+    def __init__(
+        self, spool: Spool, tap: str, config: Mapping[str, str | int], schema_ids: Callable[[], dict[Kind, int]]
+    ) -> None:
+        self._spool, self._tap = spool, tap
+        self._file = spool.directory / "acknowledged.json"
+        self.acknowledged = _load(self._file)
+        self._saved = self.acknowledged
+        self._in_flight: deque[tuple[Position, list[bool]]] = deque()
+        self._failed: KafkaError | None = None
+        self._producer = Producer({**config, **PRODUCER}, logger=_log)
+        self._schema_ids = schema_ids
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="spool-publisher", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self, timeout_s: float = 5.0) -> None:
+        """Give Kafka `timeout_s` to take what is left; what it doesn't take stays in the spool."""
+        self._stop.set()
+        self._spool.wake.set()
+        self._thread.join(timeout_s)
+
+    def _run(self) -> None:
+        frames = self._frames()
+        if frames is None:
+            return
+        position = self.acknowledged
+        saved_at = time.monotonic()
+        while not self._stop.is_set():
+            self._spool.wake.clear()
+            sent = 0
+            for place, record in self._spool.read(position):
+                self._send(place, record, frames)
+                position = place
+                sent += 1
+                if len(self._in_flight) >= IN_FLIGHT_MAX or self._stop.is_set() or self._failed:
+                    break
+            self._producer.poll(0)
+            self._settle()
+            if self._failed is not None:
+                position = self._again()
+            if time.monotonic() - saved_at > ACKNOWLEDGE_SECONDS:
+                self._save()
+                saved_at = time.monotonic()
+            if not sent:
+                self._rest()
+        self._producer.flush(2)
+        self._settle()
+        self._save()
+
+    def _rest(self) -> None:
+        """Until there is something to do: an answer of Kafka's, or a new record."""
+        if self._in_flight:
+            self._producer.poll(0.005)
+        else:
+            self._spool.wake.wait(IDLE_SECONDS)
+
+    def _frames(self) -> dict[Kind, bytes] | None:
+        while not self._stop.is_set():
+            try:
+                return {kind: frame(schema_id) for kind, schema_id in self._schema_ids().items()}
+            except TaprailError as error:
+                _log.warning("%s; the spool keeps what comes", error)
+                self._stop.wait(RETRY_SECONDS)
+        return None
+
+    def _send(self, place: Position, record: Frame, frames: dict[Kind, bytes]) -> None:
+        done = [False]
+        self._in_flight.append((place, done))
+
+        def delivered(error: KafkaError | None, _message: Any) -> None:
+            if error is None:
+                done[0] = True
+            elif self._failed is None:
+                self._failed = error
+
+        name = f"{self._tap}/{place.epoch}/{record.sequence}".encode()
+        while True:
+            try:
+                self._producer.produce(
+                    TOPICS[record.kind],
+                    frames[record.kind] + record.body,
+                    record.key.encode(),
+                    on_delivery=delivered,
+                    headers=[("ce_id", name), ("ce_type", b"taprail." + record.kind.encode())],
+                )
+                return
+            except BufferError:  # librdkafka's queue is full: let it drain
+                self._producer.poll(0.05)
+
+    def _settle(self) -> None:
+        """Everything up to the first record that Kafka hasn't confirmed."""
+        while self._in_flight and self._in_flight[0][1][0]:
+            self.acknowledged = self._in_flight.popleft()[0]
+
+    def _again(self) -> Position:
+        """A record was refused. Nothing after it counts: begin again behind the last one that Kafka has."""
+        _log.error("Kafka refused a record: %s; trying again in %.0f s", self._failed, RETRY_SECONDS)
+        self._producer.purge()
+        self._producer.flush(1)
+        self._settle()
+        self._in_flight.clear()
+        self._failed = None
+        self._stop.wait(RETRY_SECONDS)
+        return self.acknowledged
+
+    def _save(self) -> None:
+        if self.acknowledged == self._saved:
+            return
+        part = self._file.with_name(self._file.name + ".part")
+        with contextlib.suppress(OSError):  # a full disk: what isn't written down is sent again
+            part.write_bytes(json.encode(self.acknowledged))
+            part.replace(self._file)
+            self._saved = self.acknowledged
+            self._spool.release(self.acknowledged)
+
+
+def _load(path: Path) -> Position:
+    try:
+        return json.decode(path.read_bytes(), type=Position)
+    except (FileNotFoundError, MsgspecError):
+        return Position()  # from the beginning: repeating is safe, leaving out isn't

@@ -1,0 +1,156 @@
+"""The spool's promises: durable, ordered, without a gap, bounded, one tap's alone."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from taprail.connectors.spool.spool import Position, Spool
+from taprail.schemas.errors import SpoolError
+
+
+def _body(epoch: int, sequence: int) -> bytes:
+    return f"{epoch}:{sequence}".encode()
+
+
+def _sequences(spool: Spool, position: Position | None = None) -> list[int]:
+    return [frame.sequence for _, frame in spool.read(position or Position())]
+
+
+def test_records_come_back_in_order_with_their_epoch_and_sequence(tmp_path: Path) -> None:
+    spool = Spool(tmp_path)
+    for _ in range(5):
+        spool.append("statement", "s-1", _body)
+    found = list(spool.read(Position()))
+    assert [f.body for _, f in found] == [_body(spool.epoch, n) for n in range(1, 6)]
+    assert _sequences(spool, found[2][0]) == [4, 5]
+
+
+def test_a_second_tap_is_refused(tmp_path: Path) -> None:
+    spool = Spool(tmp_path)
+    with pytest.raises(SpoolError, match="another tap uses"):
+        Spool(tmp_path)
+    spool.close()
+    Spool(tmp_path)
+
+
+def test_a_full_spool_refuses_and_uses_no_number(tmp_path: Path) -> None:
+    spool = Spool(tmp_path, bytes_max=1000)
+    with pytest.raises(SpoolError, match="the spool is full"):
+        for _ in range(100):
+            spool.append("statement", "s-1", _body)
+    held = spool.sequence
+    assert _sequences(spool) == list(range(1, held + 1))
+
+
+def test_a_full_disk_leaves_no_torn_record_and_no_gap(tmp_path: Path) -> None:
+    """The file size limit stands in for the disk: the kernel writes a part of the record, then nothing."""
+    script = f"""
+import resource, signal
+from pathlib import Path
+from taprail.connectors.spool.spool import Spool
+from taprail.schemas.errors import SpoolError
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+spool = Spool(Path({str(tmp_path)!r}))
+resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, resource.RLIM_INFINITY))
+refused = 0
+while refused < 3:
+    try:
+        spool.append("statement", "s-1", lambda e, s: b"x" * 777)
+    except SpoolError as error:
+        refused += 1
+resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+spool.append("statement", "s-1", lambda e, s: b"after")
+print(spool.sequence)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60)
+    last = int(done.stdout)
+    found = [f for _, f in Spool(tmp_path).read(Position())]
+    assert [f.sequence for f in found] == list(range(1, last + 1))
+    assert found[-1].body == b"after"
+
+
+def test_a_new_epoch_is_greater_even_where_the_memory_is_lost(tmp_path: Path) -> None:
+    first = Spool(tmp_path)
+    first.close()
+    second = Spool(tmp_path)
+    assert second.epoch > first.epoch
+    second.close()
+    for path in tmp_path.iterdir():
+        path.unlink()
+    assert Spool(tmp_path).epoch >= first.epoch
+
+
+def test_a_torn_tail_is_cut_and_the_rest_is_kept(tmp_path: Path) -> None:
+    spool = Spool(tmp_path)
+    for _ in range(3):
+        spool.append("statement", "s-1", _body)
+    spool.close()
+    (segment,) = tmp_path.glob("*.seg")
+    os.truncate(segment, segment.stat().st_size - 1)
+    assert _sequences(Spool(tmp_path)) == [1, 2]
+
+
+def test_statements_without_an_outcome_are_found_after_a_crash(tmp_path: Path) -> None:
+    spool = Spool(tmp_path)
+    ended = spool.append("statement", "s-1", _body)
+    lost = spool.append("statement", "s-1", _body)
+    spool.append("outcome", "s-1", _body, finishes=ended)
+    spool.close()
+    assert [f.sequence for f in Spool(tmp_path).unfinished()] == [lost]
+
+
+def test_segments_go_when_kafka_has_them_and_their_statements_ended(tmp_path: Path) -> None:
+    spool = Spool(tmp_path, segment_bytes=100)
+    statements = [spool.append("statement", "s-1", _body) for _ in range(20)]
+    for statement in statements[1:]:
+        spool.append("outcome", "s-1", _body, finishes=statement)
+    (*_, (end, _)) = spool.read(Position())
+    before = len(list(tmp_path.glob("*.seg")))
+    spool.release(end)
+    kept = _sequences(spool)
+    assert len(list(tmp_path.glob("*.seg"))) < before
+    assert statements[0] in kept, "a statement that hasn't ended must be found after a crash"
+    assert spool.behind(end) == 0
+
+
+@settings(max_examples=30, deadline=None)
+@given(cut=st.integers(0, 2000), flip=st.integers(0, 255))
+def test_any_damage_ends_the_reading_cleanly(tmp_path_factory: pytest.TempPathFactory, cut: int, flip: int) -> None:
+    directory = tmp_path_factory.mktemp("spool")
+    spool = Spool(directory)
+    for _ in range(20):
+        spool.append("statement", "session", _body)
+    spool.close()
+    (segment,) = directory.glob("*.seg")
+    data = bytearray(segment.read_bytes())
+    place = cut % len(data)
+    data[place] ^= flip
+    segment.write_bytes(data)
+    found = _sequences(Spool(directory))
+    assert found == list(range(1, len(found) + 1))
+    assert len(found) == 20 or flip
+
+
+def test_what_was_appended_survives_sigkill(tmp_path: Path) -> None:
+    script = f"""
+from pathlib import Path
+from taprail.connectors.spool.spool import Spool
+spool = Spool(Path({str(tmp_path)!r}))
+while True:
+    print(spool.append("statement", "s-1", lambda e, s: b"x" * 300), flush=True)
+"""
+    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        told = [int(process.stdout.readline()) for _ in range(500)]
+        process.send_signal(signal.SIGKILL)
+    kept = _sequences(Spool(tmp_path))
+    assert kept[: len(told)] == told
+    assert kept == list(range(1, len(kept) + 1))
