@@ -16,7 +16,6 @@ import shutil
 import sys
 import tarfile
 import tempfile
-import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -105,8 +104,7 @@ def _digest(pins: list[Pin]) -> str:
 
 def _fetch(pins: list[Pin], repository: Path, advance: Callable[[int], None]) -> dict[str, Path]:
     """Verified files by coordinates."""
-    with warnings.catch_warnings(action="ignore"):  # it looks for XDG_RUNTIME_DIR, which we don't need
-        from jgo.maven import MavenContext, PythonResolver  # here: only a first start pays for it
+    from jgo.maven import MavenContext, PythonResolver  # only a first start pays for it
 
     @contextlib.contextmanager
     def on_download(_filename: str, _total: int) -> Iterator[Callable[[int], None]]:

