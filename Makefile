@@ -1,46 +1,64 @@
+# Everything is set up from Python packages: what is needed is make, a shell and Python 3.11 or newer.
 PYTHON ?= python3
-BIN := .venv/bin
-READY := .venv/.ready
+VENV := .venv
+BIN := $(VENV)/bin
+RUN := $(BIN)/python -m
+LOCKED := $(VENV)/.locked
+READY := $(VENV)/.ready
+BENCHES := $(filter-out bench/figures.py bench/table.py,$(sort $(wildcard bench/*.py)))
+UV := $(RUN) uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate \
+      --no-emit-index-url --no-emit-find-links --python-version 3.11
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test lint format bench lock clean
 
-help: ## What there is
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
+help: ## Show this
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /make \1\t/' | expand -t 14
 
 demo: $(READY) ## Start a whole stack on this machine and play the story
 	$(BIN)/taprail demo
 
-test: lint ## Lint, types, and every test on real parts
-	$(BIN)/python -m pytest --durations=15
+test: lint ## Lint, types, then every test on real parts
+	$(RUN) pytest --durations=15
 
-lint: $(READY) ## ruff and mypy
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
-	$(BIN)/mypy
+lint: $(READY) ## Check style and types: ruff, mypy --strict
+	$(RUN) ruff check .
+	$(RUN) ruff format --check .
+	$(RUN) mypy
 
 format: $(READY) ## Format the code
-	$(BIN)/ruff check --fix .
-	$(BIN)/ruff format .
+	$(RUN) ruff check --fix .
+	$(RUN) ruff format .
 
-bench: $(READY) ## Measure, each figure beside its baseline; JSON lines go to bench/out
-	mkdir -p bench/out
-	for bench in bench/[a-z]*.py; do $(BIN)/python $$bench || exit 1; done
+bench: $(READY) ## Measure; each figure stands beside its baseline
+	@rm -rf bench/out && mkdir -p bench/out
+	@for bench in $(BENCHES); do echo "== $$bench"; $(BIN)/python $$bench || exit 1; done
+	@$(BIN)/python bench/table.py
 
-# rows.py is listed because its compiled copy is built here: an edit rebuilds it.
-$(READY): requirements.lock pyproject.toml hatch_build.py connectors/postgres/rows.py
-	@$(PYTHON) -c 'import sys; sys.exit("taprail needs Python 3.11 or newer" if sys.version_info < (3, 11) else 0)'
-	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --require-hashes -r requirements.lock
-	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+# Hashes only, no addresses: where packages come from is pip's own configuration.
+lock: $(READY) ## Lock the newest versions that pyproject.toml allows
+	$(RUN) pip install --quiet uv
+	$(UV) --upgrade --extra local --extra dev --output-file requirements.lock pyproject.toml
+	$(UV) --constraint requirements.lock --output-file deploy/requirements.lock pyproject.toml
+
+clean: ## Remove what was built here; stacks and caches elsewhere stay
+	rm -rf $(VENV) dist bench/out .hypothesis .mypy_cache .pytest_cache .ruff_cache connectors/postgres/*.so
+
+$(BIN)/python:
+	@command -v $(PYTHON) >/dev/null || { echo "taprail needs Python 3.11 or newer: there is no $(PYTHON). \
+	Install one, or name it: make PYTHON=/path/to/python3" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "taprail needs Python 3.11 or newer: \
+	$(PYTHON) is $$($(PYTHON) -V 2>&1). Name another: make PYTHON=/path/to/python3" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "$(PYTHON) lacks its venv module: install it \
+	(on Debian and Ubuntu the package python3-venv)" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(LOCKED): requirements.lock | $(BIN)/python
+	@echo "installing $$(grep -c == requirements.lock) locked packages into $(VENV); every file is checked by its hash"
+	@$(RUN) pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	@touch $@
 
-# The newest versions that pyproject.toml allows. Hashes only: where they come from is pip's own configuration.
-lock: $(READY) ## Lock the newest versions
-	$(BIN)/python -m pip install --quiet uv
-	$(BIN)/uv pip compile --quiet --upgrade --universal --generate-hashes --no-header --no-annotate \
-	    --no-emit-index-url --no-emit-find-links --python-version 3.11 --extra local --extra dev \
-	    --output-file requirements.lock pyproject.toml
-
-clean: ## Remove what was built here; data and caches elsewhere stay
-	rm -rf .venv dist bench/out .mypy_cache .pytest_cache .ruff_cache connectors/postgres/*.so
+# rows.py is listed because its compiled copy is built here, and would win over an edited rows.py.
+$(READY): $(LOCKED) pyproject.toml hatch_build.py connectors/postgres/rows.py
+	@$(RUN) pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
