@@ -41,7 +41,7 @@ class Limits(Struct, frozen=True):
     """When a segment is closed, and how dense the history of checkpoints is."""
 
     segment_bytes: int = 64 << 20
-    segment_entries: int = 65_536  # one tile of tiles, and what a question decodes when it isn't Parquet yet
+    segment_entries: int = 32_768  # what a question must decode at most, because it isn't Parquet yet
     history_us: int = 5_000_000
 
 

@@ -7,8 +7,10 @@ derived again. `check_rows` derives again and compares.
 
 from __future__ import annotations
 
+import gc
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -74,11 +76,20 @@ def derive(directory: Path) -> list[Path]:
     return written
 
 
-def tables_of(frames: Iterable[Frame], first: int, book: SchemaBook) -> dict[str, pa.Table]:
-    """Consecutive entries from leaf `first` on as one table for each kind, and `entries` for all of them.
+def tables_of(
+    frames: Iterable[Frame], first: int, book: SchemaBook, wanted: Callable[[str], bool] = lambda kind: True
+) -> dict[str, pa.Table]:
+    """Consecutive entries from leaf `first` on as one table for each wanted kind, and `entries` for all of them.
 
     An entry that can't be decoded has its row in `entries` alone.
     """
+    with _no_collection():
+        return _tables_of(frames, first, book, wanted)
+
+
+def _tables_of(
+    frames: Iterable[Frame], first: int, book: SchemaBook, wanted: Callable[[str], bool]
+) -> dict[str, pa.Table]:
     headers: list[Header] = []
     hashes: list[str] = []
     groups: dict[tuple[str, bytes], tuple[list[int], list[dict[str, Any]]]] = {}
@@ -87,6 +98,8 @@ def tables_of(frames: Iterable[Frame], first: int, book: SchemaBook) -> dict[str
         header = decode_header(entry.header)
         headers.append(header)
         hashes.append(tree.leaf_hash(leaf_input(entry.header, entry.commitment)).hex())
+        if not wanted(header.kind):
+            continue
         try:
             record = book.decode(header, entry.payload)
         except RecordError:
@@ -106,6 +119,18 @@ def tables_of(frames: Iterable[Frame], first: int, book: SchemaBook) -> dict[str
     }
     joined[ENTRIES] = _entries(headers, hashes, first)
     return joined
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Decoding makes many dicts and no cycles: the collector would look at all of them again and again."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def check_rows(directory: Path, store: SqliteLeafStore, book: SchemaBook, problems: Problems) -> int:

@@ -16,7 +16,7 @@ list of names, `reads(relations, 'customers')` is true where the relation is rea
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -94,7 +94,7 @@ def ask(directory: Path, query: str, parameters: Sequence[Any] = ()) -> Answer:
     """As `sql`, with the size of the log that was looked at."""
     _check(query)
     with duckdb.connect(":memory:", config={"memory_limit": MEMORY, "temp_directory": ""}) as connection:
-        size = _views(connection, directory)
+        size = _views(connection, directory, _asked(query))
         try:
             found = connection.execute(query, list(parameters))
             return Answer([column[0] for column in found.description or ()], found.fetchall(), size)
@@ -128,18 +128,32 @@ def _check(query: str) -> None:
         raise RefusedError("a question is one SELECT", hint="the log can't be changed, and nothing else can be reached")
 
 
-def _views(connection: duckdb.DuckDBPyConnection, directory: Path) -> int:
+def _asked(query: str) -> frozenset[str]:
+    """The views that a question names, so that only they are made. Empty where that can't be said: then all are."""
+    with duckdb.connect(":memory:", config={"enable_external_access": "false"}) as connection:
+        connection.execute(MACROS)
+        try:
+            return frozenset(name.lower() for name in connection.get_table_names(query))
+        except duckdb.Error:
+            return frozenset()
+
+
+def _views(connection: duckdb.DuckDBPyConnection, directory: Path, asked: frozenset[str]) -> int:
     """Make the views and lock everything else away; returns the log's size."""
+
+    def wanted(kind: str) -> bool:
+        return not asked or view_of(kind) in asked
+
     store = SqliteLeafStore.reading(directory)
     try:
         size = store.size
-        files, newest = _sources(directory, store)
+        files, newest = _sources(directory, store, wanted)
     finally:
         store.close()
-    kinds = [*SHIPPED, *sorted((files.keys() | newest.keys()) - SHIPPED.keys())]
     connection.execute(MACROS)
-    for kind in kinds:
-        _view(connection, kind, files.get(kind, []), newest.get(kind))
+    for kind in [*SHIPPED, *sorted((files.keys() | newest.keys()) - SHIPPED.keys())]:
+        if wanted(kind):
+            _view(connection, kind, files.get(kind, []), newest.get(kind))
     readable = [str(path) for paths in files.values() for path in paths]
     connection.execute("SET allowed_paths = ?", [readable])
     for setting in LOCKS:
@@ -147,22 +161,28 @@ def _views(connection: duckdb.DuckDBPyConnection, directory: Path) -> int:
     return size
 
 
-def _sources(directory: Path, store: SqliteLeafStore) -> tuple[dict[str, list[Path]], dict[str, pa.Table]]:
+def _sources(
+    directory: Path, store: SqliteLeafStore, wanted: Callable[[str], bool]
+) -> tuple[dict[str, list[Path]], dict[str, pa.Table]]:
     """For each kind the Parquet files of derived segments, and one table of all entries that are in none."""
     files: dict[str, list[Path]] = {}
     parts: dict[str, list[pa.Table]] = {}
+    derived = {path.name for path in (directory / FOLDER / ENTRIES).glob("*.parquet")}
+    closed = {path_of(directory, ENTRIES, c.first, c.last).name: c for c in closed_segments(store)}
+    for path in sorted((directory / FOLDER).glob("*/*.parquet")):
+        if path.name in derived and path.name in closed and wanted(path.parent.name):
+            files.setdefault(path.parent.name, []).append(path)
     book = SchemaBook(directory)
-    closed = closed_segments(store)
-    for part in closed:
-        if path_of(directory, ENTRIES, part.first, part.last).exists():
-            for path in (directory / FOLDER).glob(f"*/{part.first:020d}-{part.last:020d}.parquet"):
-                files.setdefault(path.parent.name, []).append(path)
-    fresh = [(c.first, c.bytes) for c in closed if not path_of(directory, ENTRIES, c.first, c.last).exists()]
+    fresh = [(c.first, c.bytes) for name, c in closed.items() if name not in derived]
     for first, length in fresh + store.segments()[-1:]:
         frames = segment.read_frames(segment.path_of(directory, first), 0, length)
-        for kind, table in tables_of(frames, first, book).items():
+        for kind, table in tables_of(frames, first, book, wanted).items():
             parts.setdefault(kind, []).append(table)
     return files, {kind: pa.concat_tables(tables, promote_options="permissive") for kind, tables in parts.items()}
+
+
+def view_of(kind: str) -> str:
+    return ENTRIES if kind == ENTRIES else f"{kind}s"
 
 
 def _view(connection: duckdb.DuckDBPyConnection, kind: str, files: list[Path], newest: pa.Table | None) -> None:
@@ -179,8 +199,7 @@ def _view(connection: duckdb.DuckDBPyConnection, kind: str, files: list[Path], n
         parts.append(f"SELECT * FROM newest_{kind}")
     rows = " UNION ALL BY NAME ".join(parts)
     columns = {row[0] for row in connection.execute(f"DESCRIBE {rows}").fetchall()}
-    view = ENTRIES if kind == ENTRIES else f"{kind}s"
-    connection.execute(f'CREATE VIEW "{view}" AS SELECT *{_statement(columns)} FROM ({rows})')
+    connection.execute(f'CREATE VIEW "{view_of(kind)}" AS SELECT *{_statement(columns)} FROM ({rows})')
 
 
 def _statement(columns: set[str]) -> str:

@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import resource
+import secrets
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 import pytest
+from confluent_kafka import Producer
+from confluent_kafka.admin import NewTopic
 
+from taprail.connectors.kafka.admin import admin_client
+from taprail.schemas.endpoints import Endpoints
 from taprail.schemas.errors import LogError
 from taprail.schemas.ledger import Entry, Header
 from taprail.streams.audit import segment
 from taprail.streams.audit.entry import decode_header
 from taprail.streams.audit.log import Limits, Log
 from taprail.streams.audit.note import Verifier
-from taprail.streams.audit.signer import KeySigner, default_state, generate_key
+from taprail.streams.audit.signer import KeySigner, default_state, generate_key, serve
+from taprail.streams.audit.store import SqliteLeafStore
 from taprail.streams.audit.verify import verify
 
 KILLS = 25
@@ -64,6 +72,12 @@ def records(directory: Path) -> list[tuple[int, bytes]]:
         for _, path in segment.segments(directory)
         for frame in segment.read_frames(path)
     ]
+
+
+def size_of(directory: Path) -> int:
+    store = SqliteLeafStore.reading(directory)
+    store.close()
+    return store.size
 
 
 def test_sigkill_at_random_points_loses_doubles_and_reorders_nothing(tmp_path: Path, verifier: Verifier) -> None:
@@ -153,3 +167,66 @@ def test_a_torn_segment_is_cut_to_what_was_committed(tmp_path: Path, verifier: V
         pass
     assert [offset for offset, _ in records(directory)] == list(range(40))
     assert verify(directory, verifier).ok
+
+
+WRITER = """
+import json, sys, threading
+from pathlib import Path
+from taprail.streams.audit.log import Limits
+from taprail.streams.audit.writer import Settings, run
+
+directory, socket, kafka, registry, topic = sys.argv[1:]
+settings = Settings(Path(directory), Path(socket), json.loads(kafka), registry, topic, Limits(segment_entries=300))
+run(settings, threading.Event(), lambda: print("ready", flush=True))
+"""
+
+
+def test_sigkill_of_the_writer_on_a_real_topic(tmp_path: Path, verifier: Verifier, stack: Endpoints) -> None:
+    """Transactions go on, committed and aborted ones, while the writer is killed again and again."""
+    kafka, topic = stack.kafka.client_config("admin"), f"taprail.audit-{secrets.token_hex(6)}"
+    admin = admin_client(stack.kafka)
+    admin.create_topics([NewTopic(topic, 1, 1)])[topic].result(30)
+    producer = Producer({**kafka, "transactional.id": topic, "linger.ms": 2})
+    producer.init_transactions(30)
+    stop, signing = threading.Event(), threading.Event()
+    origin, key, socket = "audit.example.com", tmp_path / "log.key", tmp_path / "s"
+    arguments = (key, default_state(key), origin, socket, stop, signing.set)
+    threading.Thread(target=serve, args=arguments, daemon=True).start()
+    assert signing.wait(10)
+    connect = json.dumps({**kafka, "group.id": topic})
+    command = [sys.executable, "-c", WRITER, str(tmp_path / "log"), str(socket), connect, stack.registry_url, topic]
+    committed: list[bytes] = []
+    chance = random.Random(7)
+
+    def produce(count: int, commit: bool) -> None:
+        values = [b"%s %d" % (b"kept" if commit else b"aborted", len(committed) + i) for i in range(count)]
+        producer.begin_transaction()
+        for value in values:
+            producer.produce(topic, value=value)
+        producer.flush(30)
+        if commit:
+            producer.commit_transaction(30)
+            committed.extend(values)
+        else:
+            producer.abort_transaction(30)
+
+    for _ in range(6):
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as writer:
+            assert writer.stdout is not None and writer.stdout.readline() == "ready\n"
+            until = time.monotonic() + chance.uniform(0.05, 0.5)
+            while time.monotonic() < until:
+                produce(chance.randint(1, 60), commit=chance.random() < 0.8)
+            writer.send_signal(signal.SIGKILL)
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as writer:
+        deadline = time.monotonic() + 30
+        while size_of(tmp_path / "log") < len(committed) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        time.sleep(0.5)
+        writer.kill()
+    with Log(tmp_path / "log", signer_in(tmp_path)) as log:
+        log.publish()
+    stop.set()
+    admin.delete_topics([topic])[topic].result(30)
+    assert [payload for _, payload in records(tmp_path / "log")] == committed
+    report = verify(tmp_path / "log", verifier)
+    assert report.ok and report.size == len(committed) > 100, report.to_text()

@@ -160,6 +160,28 @@ def test_ready_questions(log: Any, derived: bool) -> None:
     assert dropped.size == 13
 
 
+@pytest.mark.parametrize(
+    "question, answer",
+    [
+        ("SELECT (SELECT count(*) FROM statements) + (SELECT count(*) FROM outcomes)", 12),
+        ("WITH s AS (SELECT * FROM Statements) SELECT count(*) FROM s", 6),
+        ("SELECT count(*) FROM statements JOIN outcomes ON statement_sequence = statements.sequence", 6),
+        (
+            "SELECT count(*) FROM statements JOIN outcomes o USING (statement) "
+            "JOIN entries e ON e.leaf_index = o.leaf_index",
+            6,
+        ),
+        ("SELECT count(*) FROM query('SELECT * FROM ' || 'statements')", 6),
+        ("SELECT count(*) FROM main.statements WHERE statement IN (SELECT statement FROM outcomes)", 6),
+        ("SELECT count(*) FROM duckdb_views() WHERE view_name IN ('statements', 'outcomes', 'alerts')", 3),
+    ],
+)
+def test_a_question_gets_all_views_that_it_names(log: Any, question: str, answer: int) -> None:
+    for _ in range(2):
+        assert questions.sql(log.directory, question)[1] == [(answer,)]
+        derive(log.directory)
+
+
 def test_the_views_are_there_before_the_first_record(world: Any) -> None:
     world.open().close()
     for view in ("entries", "statements", "outcomes", "sessions", "changes", "detections", "approvals", "alerts"):
