@@ -172,6 +172,7 @@ async def test_roles_have_no_right_that_they_do_not_need(
             " FROM pg_roles WHERE rolname = $1",
             login.role,
         )
+        assert row is not None
         rights[login.role.partition("_")[0]] = tuple(row.values())
     assert rights == {
         "engineer": (False, False, True, False),
