@@ -165,7 +165,7 @@ class Answers:
 
     def _take(self, *kinds: AnswerKind) -> Answer:
         answer = self._head()
-        if answer.kind not in kinds or answer.refusal:
+        if answer.kind not in kinds or answer.refusal or answer.must_fail:
             raise ProtocolError(f"the server did {' or '.join(kinds)} where {answer.kind} was asked")
         self._state.queue.popleft()
         return answer
@@ -192,9 +192,12 @@ class Answers:
         if self._head().kind != "query":
             return self._described(body)
         self._begin()
-        if not self._hidden:
-            self._expect_rows(self._run, body)
-        return b"" if self._hidden else None
+        if self._hidden:
+            return b""
+        if self._run is None:
+            raise ProtocolError("the server describes rows of a statement that has ended")
+        self._expect_rows(self._run, body)
+        return None
 
     def _no_data(self, _: bytes) -> bytes | None:
         return self._described(b"")
@@ -277,6 +280,8 @@ class Answers:
         fields = wire.parse_fields(body)
         scrub = self._scrubs()
         self.fatal = self.fatal or fields.get("V", fields.get("S", "")) in _FATAL
+        if answer is None and not self.fatal:
+            raise ProtocolError("the server failed at what nobody asked")
         if answer is None or self.fatal:
             return wire.error_response(scrubbed(fields)) if scrub else None
         self._endings.failed(answer, self._run, fields.get("C", ""))
@@ -297,12 +302,13 @@ class Answers:
         return wire.notice_response(scrubbed(wire.parse_fields(body))) if self._scrubs() else None
 
     def _scrubs(self) -> bool:
-        """A plan of the open transaction asks for it: its values may come up until the commit."""
-        queue = self._state.queue
-        current = (self._run, queue[0].run if queue else None)
-        return self._endings.scrub or any(
-            run is not None and run.plan is not None and run.plan.scrub for run in current
-        )
+        """A plan of the open transaction, or of what is answered now, asks for it."""
+        head = self._state.queue[0] if self._state.queue else None
+        for run in (self._run, head.run if head else None):
+            if run is not None and run.plan is not None and run.plan.scrub:
+                return True
+        prepared = (head.portal.prepared if head.portal else head.prepared) if head else None
+        return self._endings.scrub or (prepared is not None and prepared.scrub)
 
     def _ready(self, body: bytes) -> bytes | None:
         status = _STATUSES.get(body)
@@ -337,15 +343,15 @@ class Answers:
         return None
 
     def _copy_in(self, _: bytes) -> bytes | None:
-        if self._head().kind not in ("execute", "query") or self._hidden:
+        if self._head().kind not in ("execute", "query") or self._hidden or self._run is None:
             raise ProtocolError("the server wants COPY data that nobody offered")
         self._endings.copy_in()
         return None
 
     def _copy_out(self, _: bytes) -> bytes | None:
-        if self._head().kind not in ("execute", "query") or self._hidden:
+        if self._head().kind not in ("execute", "query") or self._hidden or self._run is None:
             raise ProtocolError("the server sends COPY data that nobody asked for")
-        if self._run is not None and self._run.plan is not None:
+        if self._run.plan is not None:
             raise ProtocolError("COPY can't be masked", hint="use SELECT")
         self._actions = ()
         return None

@@ -114,7 +114,7 @@ class Endings:
             state.in_block = status != "I"
         if status == "I":
             self.scrub = False
-            state.portals.confirm_clear()
+            state.portals.confirm_end()
             end_transaction(state.context)
             if state.quiet and not state.group_ran:
                 state.path_moved = False

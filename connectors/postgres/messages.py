@@ -153,7 +153,7 @@ class Target(Struct, frozen=True):
 
 def parse_query(body: bytes) -> bytes:
     """The text of a Query message. Raises ProtocolError unless exactly one zero byte ends it."""
-    if body.find(b"\0") != len(body) - 1:
+    if not body or body.find(b"\0") != len(body) - 1:
         raise ProtocolError("Query message is malformed: its text must end with its only zero byte")
     return body[:-1]
 

@@ -33,9 +33,9 @@ class Names(Generic[Named]):
         """What `name` stands for to the next message; `answered` is the last group that is. Raises Unsettled."""
         if name in self._group:
             return self._group[name]
-        if self._cleared:
+        if self._cleared and name:
             return None
-        if self._flying_clear > answered or self._flying.get(name, 0) > answered:
+        if (self._flying_clear > answered and name) or self._flying.get(name, 0) > answered:
             raise Unsettled
         return self._settled.get(name)
 
@@ -44,8 +44,8 @@ class Names(Generic[Named]):
         self._group[name] = value
 
     def clear(self) -> None:
-        """The open group asks the server to forget every name."""
-        self._group.clear()
+        """The open group asks the server to forget every name; what has none stays (DEALLOCATE ALL, DISCARD ALL)."""
+        self._group = {name: value for name, value in self._group.items() if not name}
         self._cleared = True
 
     def end_group(self, group: int) -> None:
@@ -65,6 +65,11 @@ class Names(Generic[Named]):
             self._settled[name] = value
 
     def confirm_clear(self) -> None:
+        """The server has forgotten every name."""
+        self._settled = {name: value for name, value in self._settled.items() if not name}
+
+    def confirm_end(self) -> None:
+        """The server has forgotten everything: portals end with their transaction."""
         self._settled.clear()
 
     def answered(self, group: int) -> None:

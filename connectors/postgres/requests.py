@@ -115,7 +115,7 @@ class Requests:
         try:
             text = body.decode()
         except UnicodeDecodeError:
-            return refuse(wire.error("22021", "the statement isn't valid UTF-8", hint="set client_encoding to UTF8"))
+            return refuse(_not_utf8())
         try:
             parts = self._state.guard.split(text)
         except RefusedError as error:
@@ -171,22 +171,21 @@ class Requests:
         parsed = wire.parse_parse(frame[5:])
         if not self._own_name(parsed.name):
             return
-        if parsed.name and state.statements.get(parsed.name, state.answered) is not None:
-            return self._refuse(wire.error("42P05", f"prepared statement {_shown(parsed.name)} already exists"))
+        taken = parsed.name and state.statements.get(parsed.name, state.answered) is not None
         if len(state.statements) >= state.limits.names:
             hint = "close prepared statements that aren't used any more"
             return self._refuse(wire.error("53400", "too many prepared statements in one session", hint=hint))
         try:
             text = parsed.text.decode()
         except UnicodeDecodeError:
-            return self._refuse(
-                wire.error("22021", "the statement isn't valid UTF-8", hint="set client_encoding to UTF8")
-            )
-        then = partial(self._send_parse, frame, parsed.name)
+            return self._refuse(_not_utf8())
+        send = self._send_doomed if taken else self._send_parse
         if self._is_empty(text):
-            return self._send_parse(wire.parse(parsed.name, b""), parsed.name, Prepared("", empty=True), [])
+            return send(wire.parse(parsed.name, b""), parsed.name, Prepared("", empty=True), [])
         candidate = self._admission.judge(state.look(), text, "extended")
-        self._admission.admit([candidate], partial(then, Prepared(text, empty=False)), self._refuse, runs=False)
+        plan = candidate.verdict.mask
+        then = partial(send, frame, parsed.name, Prepared(text, scrub=plan is not None and plan.scrub))
+        self._admission.admit([candidate], then, self._refuse, runs=False)
 
     def _is_empty(self, text: str) -> bool:
         """Whether there is no statement in the text: only then may the server get an empty one instead."""
@@ -202,6 +201,12 @@ class Requests:
         self._state.statements.change(name, prepared)
         self._state.expect(Answer("parse", self._state.group, name=name, prepared=prepared), frame)
 
+    def _send_doomed(self, frame: bytes, name: bytes, _: object = None, __: object = None) -> None:
+        """The name is taken, so the server must fail here; if it doesn't, the tap has lost track of the names."""
+        state = self._state
+        state.expect(Answer("parse", state.group, name=name, must_fail=True), frame)
+        state.skipping = True
+
     def _bind(self, frame: bytes) -> None:
         state = self._state
         bound = wire.parse_bind(frame[5:])
@@ -213,7 +218,7 @@ class Requests:
             text = f"prepared statement {_shown(bound.statement)} does not exist"
             return self._refuse(wire.error("26000", text, hint=hint))
         if bound.portal and state.portals.get(bound.portal, state.answered) is not None:
-            return self._refuse(wire.error("42P03", f"portal {_shown(bound.portal)} already exists"))
+            return self._send_doomed(frame, bound.portal)
         if len(state.portals) >= state.limits.names:
             return self._refuse(wire.error("53400", "too many open portals in one session", hint="close some"))
         portal = Portal(prepared, bound.parameters)
@@ -352,6 +357,10 @@ def _literal(mark: str) -> bytes:
     if "\0" in mark:
         raise ProtocolError("a mark holds a zero byte")
     return b"'" + mark.encode().replace(b"'", b"''") + b"'"
+
+
+def _not_utf8() -> bytes:
+    return wire.error("22021", "the statement isn't valid UTF-8", hint="set client_encoding to UTF8")
 
 
 def _shown(name: bytes) -> str:

@@ -21,12 +21,12 @@ OWN_PREFIX = b"_taprail"  # names of prepared statements and portals that client
 
 
 class Prepared:
-    """A named or unnamed prepared statement. `empty` has no statement in its text."""
+    """A prepared statement, named or not. `scrub`: its mask plan takes values out of errors, from planning on."""
 
-    __slots__ = ("empty", "text")
+    __slots__ = ("empty", "scrub", "text")
 
-    def __init__(self, text: str, empty: bool) -> None:
-        self.text, self.empty = text, empty
+    def __init__(self, text: str, *, empty: bool = False, scrub: bool = False) -> None:
+        self.text, self.empty, self.scrub = text, empty, scrub
 
 
 class Portal:
@@ -74,6 +74,7 @@ class Answer:
         "hidden",
         "insertions",
         "kind",
+        "must_fail",
         "name",
         "portal",
         "prepared",
@@ -95,12 +96,13 @@ class Answer:
         portal: Portal | None = None,
         closes: bytes = b"",
         refusal: bytes = b"",
+        must_fail: bool = False,
         steps: tuple[tuple[Run, bool], ...] = (),
         insertions: tuple[tuple[int, int], ...] = (),
     ) -> None:
         self.kind, self.group, self.hidden, self.run = kind, group, hidden, run
         self.name, self.prepared, self.portal = name, prepared, portal
-        self.closes, self.refusal = closes, refusal
+        self.closes, self.refusal, self.must_fail = closes, refusal, must_fail
         self.steps, self.step, self.insertions = steps, 0, insertions
 
 

@@ -19,7 +19,7 @@ from taprail.connectors.postgres.signin import SCRAM
 from taprail.schemas.errors import ProtocolError, RefusedError
 
 _OK, _CLEARTEXT, _MD5, _SASL, _SASL_CONTINUE, _SASL_FINAL = 0, 3, 5, 10, 11, 12
-_PASSED_ON = ("3D", "42", "53", "55", "57")  # no such database, may not connect, too many connections, shutting down
+_PASSED_ON = ("22", "3D", "42", "53", "55", "57")  # a setting's value, no such database, too many connections, ...
 
 
 class Target(Struct, frozen=True):
