@@ -94,10 +94,15 @@ def _parsed(record: type[Struct], enriched: bool) -> Any:
     return fastavro.parse_schema(enriched_schema_of(record) if enriched else schema_of(record))
 
 
+def plain(value: Any) -> Any:
+    """A record, or a tuple of records, as the dicts and lists that fastavro knows; bytes stay bytes."""
+    return msgspec.to_builtins(value, builtin_types=(bytes,))
+
+
 def encode(record: Struct) -> bytes:
     """The record's Avro body, without a frame."""
     out = io.BytesIO()
-    fastavro.schemaless_writer(out, _parsed(type(record), False), msgspec.to_builtins(record, builtin_types=(bytes,)))
+    fastavro.schemaless_writer(out, _parsed(type(record), False), plain(record))
     return out.getvalue()
 
 

@@ -1,0 +1,1 @@
+"""What is worth an alert: stateless rules on each event, gaps in what taps say."""

@@ -1,0 +1,27 @@
+"""The shipped rules, a file each: its docstring is its documentation, `detect` its one function.
+
+A rule reads the fields of a record that stand before `PREFIX_END` in the schema, and answers with what it found.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from taprail.streams.detections.found import Found
+from taprail.streams.detections.rules import (
+    agent_purpose,
+    denied_destructive,
+    held_statement,
+    large_read,
+    outcome_unknown,
+    refused_sign_in,
+)
+
+Rule = Callable[[Mapping[str, Any]], Found | None]
+STATEMENT_RULES: tuple[Rule, ...] = (denied_destructive.detect, agent_purpose.detect, held_statement.detect)
+SESSION_RULES: tuple[Rule, ...] = (refused_sign_in.detect,)
+
+
+def outcome_rules(large_read_rows: int) -> tuple[Rule, ...]:
+    return (large_read.rule(large_read_rows), outcome_unknown.detect)

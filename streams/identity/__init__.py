@@ -1,0 +1,1 @@
+"""What the company's directory knows of those who act."""
