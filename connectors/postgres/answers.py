@@ -156,12 +156,17 @@ class Answers:
     # What is expected -----------------------------------------------------------------------------------------------
 
     def _head(self) -> Answer:
+        answer = self._next()
+        if answer is None:
+            raise ProtocolError("the server answered what nobody asked")
+        return answer
+
+    def _next(self) -> Answer | None:
+        """What is expected now. The end of a COPY that didn't begin, or has ended, is owed nothing."""
         queue = self._state.queue
         while queue and queue[0].kind == "copy end":
             queue.popleft()
-        if not queue:
-            raise ProtocolError("the server answered what nobody asked")
-        return queue[0]
+        return queue[0] if queue else None
 
     def _take(self, *kinds: AnswerKind) -> Answer:
         answer = self._head()
@@ -172,9 +177,8 @@ class Answers:
 
     def _begin(self) -> None:
         """Get ready for the rows of what is expected now."""
-        queue = self._state.queue
         self._run, self._actions, self._hidden = None, None, False
-        answer = queue[0] if queue else None
+        answer = self._next()
         if answer is None or answer.refusal:
             return
         if answer.kind == "execute":
@@ -273,10 +277,7 @@ class Answers:
     # Errors, and the end of a group ---------------------------------------------------------------------------------
 
     def _error(self, body: bytes) -> bytes | None:
-        queue = self._state.queue
-        while queue and queue[0].kind == "copy end":
-            queue.popleft()
-        answer = queue[0] if queue else None
+        answer = self._next()
         fields = wire.parse_fields(body)
         scrub = self._scrubs()
         self.fatal = self.fatal or fields.get("V", fields.get("S", "")) in _FATAL
@@ -303,7 +304,7 @@ class Answers:
 
     def _scrubs(self) -> bool:
         """A plan of the open transaction, or of what is answered now, asks for it."""
-        head = self._state.queue[0] if self._state.queue else None
+        head = self._next()
         for run in (self._run, head.run if head else None):
             if run is not None and run.plan is not None and run.plan.scrub:
                 return True
@@ -314,15 +315,13 @@ class Answers:
         status = _STATUSES.get(body)
         if status is None:
             raise ProtocolError(f"the server is ready in an unknown transaction status {body!r}")
-        queue = self._state.queue
-        while queue and queue[0].kind == "copy end":
-            queue.popleft()
-        if (not queue or queue[0].kind not in ("sync", "query")) and self._endings.lost_sync():
+        expected = self._next()
+        if (expected is None or expected.kind not in ("sync", "query")) and self._endings.lost_sync():
             return None
         answer = self._head()
         if answer.kind not in ("sync", "query") or answer.step != len(answer.steps):
             raise ProtocolError(f"the server is ready before it has done {answer.kind}")
-        queue.popleft()
+        self._state.queue.popleft()
         self._endings.ready(answer, status)
         self._begin()
         return b"" if answer.hidden else None

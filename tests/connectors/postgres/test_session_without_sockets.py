@@ -207,6 +207,16 @@ def test_names_are_bounded(offline):
     assert session.server.count(b"SELECT 1") == 2
 
 
+def test_copy_data_that_came_too_early_belongs_to_its_own_query(offline):
+    session = offline()
+    data = wire.message(wire.COPY_DATA, b"4\n") + wire.message(wire.COPY_DONE)
+    session.from_client(wire.query(b"COPY a FROM STDIN") + data + wire.query(b"COPY b FROM STDIN") + data)
+    failed = wire.error("42P01", "no such table") + Z
+    copied = wire.message(wire.COPY_IN, b"\0\0\0") + wire.command_complete("COPY 1") + Z
+    assert session.from_server(failed) + session.from_server(copied) == failed + copied
+    assert [status for _, status, _, _ in session.recorder.ended()] == ["error", "ok"]
+
+
 def test_search_path_is_asked_of_older_servers(offline):
     session = offline()
     session.session._state.path_reported = False
