@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from taprail.connectors.postgres.startup import PINNED_SETTINGS, same_as_pinned
 from taprail.schemas.guard import Facts, SessionContext, Verdict
 
+PURPOSE_SETTING = "taprail.purpose"
 _HOLD = re.compile(r"\bwith\s+hold\b", re.IGNORECASE)
 
 
@@ -42,11 +43,14 @@ def changes_names(facts: Facts) -> bool:
         bool(facts.prepares or facts.declares)
         or facts.deallocates is not None
         or facts.tag.startswith(("CLOSE", "DISCARD"))
+        or _purpose(facts) is not None
     )
 
 
 def apply_names(context: SessionContext, facts: Facts, text: str) -> None:
-    """Keep SQL-level prepared statements and cursors current, after the server took the statement."""
+    """Keep SQL-level names and the stated purpose current, after the server took the statement."""
+    if (purpose := _purpose(facts)) is not None:
+        context.purpose = purpose
     if facts.prepares:
         context.prepared[facts.prepares] = text
     if facts.declares:
@@ -57,6 +61,16 @@ def apply_names(context: SessionContext, facts: Facts, text: str) -> None:
         context.prepared.pop(facts.deallocates, None)
     if facts.tag.startswith("CLOSE") or facts.tag == "DISCARD ALL":
         context.cursors.clear()  # a cursor that the guard doesn't know is never taken for a clean one
+
+
+def _purpose(facts: Facts) -> str | None:
+    """The purpose that the statement states, '' where it takes it back, None where it says nothing of it."""
+    for name, value in facts.settings:
+        if name.lower() == PURPOSE_SETTING:
+            return "" if facts.tag.startswith("RESET") else value
+        if name == "" and facts.tag.startswith(("RESET", "DISCARD")):
+            return ""
+    return None
 
 
 def end_transaction(context: SessionContext) -> None:

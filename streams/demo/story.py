@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from msgspec import Struct
 from taprail.connectors.kafka.follow import Followed, Follower
 from taprail.schemas.records import Alert, Change, Statement, statement_id
 from taprail.streams.audit import questions
+from taprail.streams.audit.copy import copy_log
 from taprail.streams.audit.verify import verify
 from taprail.streams.demo.clients import Tap
 from taprail.streams.demo.play import Evidence, Step, expect
@@ -129,7 +130,7 @@ class Scene(Struct, frozen=True):
         }
         evidence: Evidence = {}
         for title, query in asked.items():
-            _, rows = _eventually(lambda q=query: questions.sql(self.log, q), _answered, LOG_SECONDS_MAX)
+            _, rows = _eventually(partial(questions.sql, self.log, query), _answered, LOG_SECONDS_MAX)
             evidence[title] = [list(map(str, row)) for row in rows]
         expect(any("ann" in row for row in evidence["who tried to drop a table"]), f"ann isn't named: {evidence}")
         expect(any("orders" in " ".join(row) for row in evidence["what was read in bulk"]), f"no orders: {evidence}")
@@ -139,7 +140,7 @@ class Scene(Struct, frozen=True):
     def verified(self) -> Evidence:
         with tempfile.TemporaryDirectory(prefix="taprail-demo-") as scratch:
             copy = Path(scratch) / "log"
-            shutil.copytree(self.log, copy)
+            copy_log(self.log, copy)
             sound = verify(copy, self.public_key)
             expect(sound.ok, f"the log doesn't verify: {sound.to_text()}")
             segment = min(copy.rglob("*.seg"))

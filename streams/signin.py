@@ -1,0 +1,113 @@
+"""Who may sign in at a tap, and where to: tokens for people and agents, SCRAM for services, roles by group."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import os
+import ssl
+from typing import Literal
+
+from taprail.connectors.oidc.tokens import TokenRules, TokenVerifier
+from taprail.connectors.postgres.signin import Identity, Login, ScramSecret
+from taprail.connectors.postgres.upstream import Target
+from taprail.schemas.errors import RefusedError
+from taprail.schemas.records import Person
+from taprail.streams.settings import Database, IdentityProvider, Loaded
+
+SCRAM_ITERATIONS = 4096
+
+
+class SignIn:
+    """Implements `Authenticator` and `Route` from the settings. Secrets are read once, at the start."""
+
+    def __init__(self, loaded: Loaded) -> None:
+        self._verifier = TokenVerifier(token_rules(loaded.settings.identity))
+        self._services = {
+            s.name: (Person(s.name, s.name, s.kind, s.groups, "taprail"), scram_secret(loaded.secret(s.password)))
+            for s in loaded.settings.services
+        }
+        self._databases = {d.name: d for d in loaded.settings.databases}
+        self._passwords = {
+            (d.name, mapping.role): loaded.secret(mapping.password, f"databases.{d.name}.roles")
+            for d in loaded.settings.databases
+            for mapping in d.roles
+        }
+        self._tls = {d.name: upstream_tls(d, loaded) for d in loaded.settings.databases}
+
+    def method(self, login: Login) -> Literal["token", "scram", "none"]:
+        return "scram" if login.user in self._services else "token"
+
+    async def token(self, login: Login, token: str) -> Identity:
+        """The token says who it is; the user name that the client sent must be that person's, or it is a mistake."""
+        person = (await self._verifier.verify(token)).person
+        if login.user not in (person.subject, person.name):
+            raise RefusedError(
+                f"the token is {person.name}'s, but the connection asks for user {login.user!r}",
+                hint=f"connect as user {person.subject!r}",
+            )
+        return Identity(person, "oidc")
+
+    def secret(self, login: Login) -> ScramSecret | None:
+        found = self._services.get(login.user)
+        return found[1] if found else None
+
+    def identity(self, login: Login) -> Identity:
+        found = self._services.get(login.user)
+        if found is None:
+            raise RefusedError(f"there is no service {login.user!r}", hint="sign in with an access token")
+        return Identity(found[0], "scram")
+
+    def route(self, login: Login, identity: Identity) -> Target:
+        """The first of the database's roles that one of the person's groups maps to."""
+        database = self._databases.get(login.database)
+        if database is None:
+            known = ", ".join(sorted(self._databases))
+            raise RefusedError(f"there is no database {login.database!r} behind this tap", hint=f"there are: {known}")
+        groups = set(identity.person.groups)
+        role = next((m.role for m in database.roles if m.group == "*" or m.group in groups), None)
+        if role is None:
+            raise RefusedError(
+                f"none of {identity.person.name}'s groups may use {database.name}",
+                hint="ask whoever manages your groups for access",
+            )
+        return Target(
+            environment=database.environment,
+            server=database.server,
+            database=database.name,
+            host=database.host,
+            port=database.port,
+            upstream_database=database.upstream,
+            role=role,
+            password=self._passwords[database.name, role],
+            ssl=self._tls[database.name],
+        )
+
+
+def token_rules(identity: IdentityProvider) -> TokenRules:
+    return TokenRules(
+        issuer=identity.issuer,
+        audience=identity.audience,
+        groups_claim=identity.groups_claim,
+        kind_claim=identity.kind_claim,
+        agent_clients=identity.agent_clients,
+        require_at_jwt=identity.require_at_jwt,
+    )
+
+
+def scram_secret(password: str) -> ScramSecret:
+    """What is kept of a service's password (RFC 5802, section 3); the password itself isn't."""
+    salt = os.urandom(16)
+    salted = hashlib.pbkdf2_hmac("sha256", password.encode(), salt, SCRAM_ITERATIONS)
+    stored = hashlib.sha256(hmac.digest(salted, b"Client Key", "sha256")).digest()
+    return ScramSecret(salt, stored, hmac.digest(salted, b"Server Key", "sha256"), SCRAM_ITERATIONS)
+
+
+def upstream_tls(database: Database, loaded: Loaded) -> ssl.SSLContext | None:
+    """How the tap encrypts to the server: `require` believes any certificate, `verify-full` only the right one."""
+    if database.tls == "disable":
+        return None
+    context = ssl.create_default_context(cafile=str(loaded.path(database.ca_file)) if database.ca_file else None)
+    if database.tls == "require":
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return context
