@@ -16,9 +16,10 @@ from taprail.connectors.debezium.decode import KeyPart
 from taprail.connectors.debezium.envelope import Row, RowChange
 from taprail.schemas.envelope import Sealer
 from taprail.schemas.mark import Mark
-from taprail.schemas.records import Alert, Change, Detection, Envelope
+from taprail.schemas.records import Change, Detection, Envelope
 from taprail.streams.attribution.join import Claimed, Ddl, Feed
 from taprail.streams.attribution.statements import Known
+from taprail.streams.detections.found import alert_of
 
 UNATTRIBUTED = "unattributed-change"
 FEED_GAP = "change-feed-gap"
@@ -144,21 +145,7 @@ def _told(
         relations=relations,
         policy_version="",
     )
-    alert = Alert(
-        alert_id=identity,
-        time_us=time_us,
-        detection_id=identity,
-        rule=rule,
-        severity="high",
-        title=title,
-        summary=summary,
-        environment=feed.environment,
-        server=feed.server,
-        database=feed.database,
-        person="",
-        statement="",
-    )
-    return [detection, alert]
+    return [detection, alert_of(detection)]
 
 
 def _reason(claimed: Claimed, decision: Decision) -> str:

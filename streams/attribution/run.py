@@ -4,9 +4,9 @@ One Kafka transaction holds the changes, the marks that were accepted for them, 
 offset with the state at it. So a process that is killed at any point goes on where it was, and a reader of committed
 records sees each change once.
 
-    cdc.<server>.<database> ─┐
-    taprail.statements ──────┼─► Attribution ─► taprail.changes · taprail.marks · taprail.detections · taprail.alerts
-    taprail.outcomes ────────┘
+    cdc.<server>.<database> ─┐                  ┌─► taprail.changes · taprail.marks
+    taprail.statements ──────┼─► Attribution ───┤
+    taprail.outcomes ────────┘                  └─► taprail.detections · taprail.alerts · taprail.audit · taprail.siem
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Produ
 from msgspec import Struct
 
 from taprail.connectors.debezium.decode import FeedDecoder
-from taprail.connectors.kafka.registry import Registry, frame
-from taprail.schemas import avro
+from taprail.connectors.kafka.loop import PRODUCER, Out
+from taprail.connectors.kafka.registry import Registry
 from taprail.schemas.envelope import Sealer
 from taprail.schemas.errors import RecordError, StackError
-from taprail.schemas.records import AcceptedMark, Alert, Change, DeadLetter, Detection
-from taprail.streams.attribution import follow
+from taprail.schemas.records import DeadLetter
+from taprail.streams.attribution import follow, output
 from taprail.streams.attribution.join import Feed
 from taprail.streams.attribution.report import feed_gap
 from taprail.streams.attribution.resolve import Attribution, Limits, State
@@ -37,20 +37,11 @@ from taprail.streams.attribution.statements import Statements
 GROUP = "taprail-stream-attribution"
 POLL_S, POLL_WAITING_S = 0.05, 0.005
 BATCH_RECORDS = 500
+BETWEEN_COMMITS_S = 0.015  # the coordinator still writes the last one's markers; asked too early, it says: later
 PROGRESS_S = 1.0  # how often the offset moves where nothing has to be said
-TRANSACTION_TIMEOUT_MS = 15_000
 RESTARTS_MAX, RESTARTS_WINDOW_S = 10, 120.0
 POISON_WINDOW, POISON_MIN = 200, 20
 _log = logging.getLogger("taprail.attribution")
-
-# Each record's topic, and what must stay in order there.
-_ROUTES: dict[type[Struct], tuple[str, Callable[[Any], str]]] = {
-    Change: ("taprail.changes", lambda r: f"{r.server}/{r.database}"),
-    AcceptedMark: ("taprail.marks", lambda r: f"{r.tap}/{r.epoch}/{r.sequence}"),
-    Detection: ("taprail.detections", lambda r: f"{r.server}/{r.database}"),
-    Alert: ("taprail.alerts", lambda r: r.alert_id),
-    DeadLetter: ("taprail.dead-letters", lambda r: f"{r.topic}/{r.partition}"),
-}
 
 
 class Job(Struct, frozen=True):
@@ -108,9 +99,7 @@ class _Session:
         self._feeds = {feed.topic: feed for feed in job.feeds}
         registry = Registry(job.registry_url)
         self._decoder = FeedDecoder(registry.text)
-        self._frames = {
-            kind: frame(registry.register(f"taprail.{kind.__name__}", avro.schema_of(kind))) for kind in _ROUTES
-        }
+        self._frames = output.register(registry.register)
         self._statements = Statements()
         self._attributions: dict[str, Attribution] = {}
         self._recent: deque[bool] = deque(maxlen=POISON_WINDOW)  # whether the last records could be read
@@ -177,7 +166,7 @@ class _Session:
         return low
 
     def _read(self) -> None:
-        busy = any(a.waiting for a in self._attributions.values()) or self._extra
+        busy = self._extra or self._moved or any(a.waiting for a in self._attributions.values())
         first = self._consumer.poll(POLL_WAITING_S if busy else POLL_S)
         if first is None:
             return
@@ -224,26 +213,27 @@ class _Session:
     def _write(self) -> None:
         """One transaction with what is ready; an idle feed's offset moves once a second."""
         now_s = time.monotonic()
+        if now_s - self._committed_s < BETWEEN_COMMITS_S:
+            return
         records = self._extra + [r for a in self._attributions.values() for r in a.release(now_s)]
         if not records and not (self._moved and now_s - self._committed_s > PROGRESS_S):
             return
         self._producer.begin_transaction()
         for record in records:
-            self._produce(record)
+            for out in output.outs(record, self._frames):
+                self._produce(out)
         places = [_place(a) for a in self._attributions.values()]
         self._producer.send_offsets_to_transaction(places, self._consumer.consumer_group_metadata(), 15)
         self._producer.commit_transaction(15)
-        self._extra, self._moved, self._committed_s = [], False, now_s
+        self._extra, self._moved, self._committed_s = [], False, time.monotonic()
         for topic, attribution in self._attributions.items():
             if not attribution.full:
                 self._consumer.resume([TopicPartition(topic, 0)])
 
-    def _produce(self, record: Struct) -> None:
-        topic, key = _ROUTES[type(record)]
-        value = self._frames[type(record)] + avro.encode(record)
+    def _produce(self, out: Out) -> None:
         while True:
             try:
-                self._producer.produce(topic, value, key(record).encode())
+                self._producer.produce(out.topic, out.value, out.key, headers=list(out.headers))
                 return
             except BufferError:
                 self._producer.poll(0.1)
@@ -274,10 +264,6 @@ def _consumer_config(job: Job) -> dict[str, Any]:
 
 
 def _producer_config(job: Job) -> dict[str, Any]:
-    return {
-        **job.kafka,
-        "transactional.id": f"{job.group}-{job.instance}",
-        "transaction.timeout.ms": TRANSACTION_TIMEOUT_MS,
-        "linger.ms": 1,
-        "compression.type": "lz4",
-    }
+    # Its default waits 100 ms where the coordinator is busy for some more.
+    backoff = {"retry.backoff.ms": 10}
+    return {**job.kafka, **PRODUCER, **backoff, "transactional.id": f"{job.group}-{job.instance}"}
