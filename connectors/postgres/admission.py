@@ -232,6 +232,9 @@ def unparsed(error: RefusedError) -> Verdict:
 
 def _strict(outlook: Outlook, text: str, verdict: Verdict) -> Verdict:
     facts = verdict.facts
+    plain = not (facts.settings or facts.copy or facts.prepares or facts.executes or facts.deallocates)
+    if plain and outlook.path_known and outlook.text_certain:
+        return verdict
     send_sync = "end the pipeline with a Sync (or send the statements one by one) before this statement"
     if name := unpinned(facts):
         return _denied(verdict, f"{name} can't be changed in a session of the tap", FEATURE_NOT_SUPPORTED)

@@ -16,7 +16,7 @@ from taprail.schemas.errors import ProtocolError
 from taprail.schemas.guard import Field
 
 HEAD = Layout(">BI")  # type and length of a message
-_I16, _I32, _U32 = Layout(">h"), Layout(">i"), Layout(">I")
+_I16, _U16, _I32, _U32 = Layout(">h"), Layout(">H"), Layout(">i"), Layout(">I")
 _COLUMN = Layout(">IhIhih")  # RowDescription: table, attribute, type, size, modifier, format
 
 # Types that both directions use, and their names where one letter means two things.
@@ -167,34 +167,52 @@ def parse_parse(body: bytes) -> Parse:
 
 
 def parse_bind(body: bytes) -> Bind:
-    reader = Reader(body, "Bind")
-    portal, statement = reader.string(), reader.string()
-    reader.take(2 * reader.uint16())
-    values: list[bytes | None] = []
-    for _ in range(reader.uint16()):
-        length = reader.int32()
-        values.append(None if length == -1 else reader.take(length))
-    reader.take(2 * reader.uint16())
-    reader.end()
-    return Bind(portal, statement, tuple(values))
+    """Read by offsets, not by steps: it is on the path of every prepared statement."""
+    portal = body.find(b"\0")
+    statement = body.find(b"\0", portal + 1)
+    if portal < 0 or statement < 0:
+        raise _malformed("Bind")
+    try:
+        (formats,) = _U16.unpack_from(body, statement + 1)
+        at = statement + 3 + 2 * formats
+        (count,) = _U16.unpack_from(body, at)
+        at += 2
+        values: list[bytes | None] = []
+        for _ in range(count):
+            (length,) = _I32.unpack_from(body, at)
+            at += 4
+            if length == -1:
+                values.append(None)
+            else:
+                if length < 0 or length > len(body) - at:
+                    raise _malformed("Bind")
+                values.append(body[at : at + length])
+                at += length
+        (results,) = _U16.unpack_from(body, at)
+    except LayoutError as error:
+        raise _malformed("Bind") from error
+    if at + 2 + 2 * results != len(body):
+        raise _malformed("Bind")
+    return Bind(body[:portal], body[portal + 1 : statement], tuple(values))
 
 
 def parse_target(body: bytes, what: str) -> Target:
-    reader = Reader(body, what)
-    target = Target(reader.take(1), reader.string())
-    reader.end()
-    if target.kind not in (b"S", b"P"):
-        raise reader.fail()
-    return target
+    kind, end = body[:1], body.find(b"\0", 1)
+    if (kind != b"S" and kind != b"P") or end != len(body) - 1:
+        raise _malformed(what)
+    return Target(kind, body[1:end])
 
 
 def parse_execute(body: bytes) -> bytes:
     """The portal's name; the row limit stays in the message."""
-    reader = Reader(body, "Execute")
-    portal = reader.string()
-    reader.int32()
-    reader.end()
-    return portal
+    end = body.find(b"\0")
+    if end < 0 or end + 5 != len(body):
+        raise _malformed("Execute")
+    return body[:end]
+
+
+def _malformed(what: str) -> ProtocolError:
+    return ProtocolError(f"{what} message is malformed", hint="the connection ends")
 
 
 def query(text: bytes) -> bytes:

@@ -82,6 +82,8 @@ def end_transaction(context: SessionContext) -> None:
 def after(outlook: Outlook, verdict: Verdict, text: str) -> Outlook:
     """The outlook once the server has run the statement; the same object where nothing changes."""
     facts = verdict.facts
+    if not (facts.settings or facts.opaque or facts.functions or facts.transaction or changes_names(facts)):
+        return outlook  # a plain query: nothing can change
     context = outlook.context
     if changes_names(facts):
         context = copy.copy(context)

@@ -303,6 +303,8 @@ class Requests:
 
     def _own_name(self, name: bytes) -> bool:
         """Whether the client may use this name; if not, it is refused here."""
+        if not name:
+            return True
         if len(name) > self._state.limits.statement_name_bytes:
             self._refuse(wire.error("42622", "the name of a prepared statement or portal is too long"))
         elif name.startswith(OWN_PREFIX):

@@ -122,7 +122,7 @@ async def _authenticate(channel: Channel, target: Target, limits: Limits) -> Non
                 )
             _password(channel, target.password.encode() + b"\0")
         elif code == _MD5:
-            _password(channel, _md5(target, rest) + b"\0")
+            _password(channel, md5_response(target, rest) + b"\0")
         elif code == _SASL:
             await _scram(channel, target, rest, limits)
         else:
@@ -135,7 +135,7 @@ def _password(channel: Channel, body: bytes) -> None:
     channel.write(wire.message(wire.PASSWORD, body))
 
 
-def _md5(target: Target, salt: bytes) -> bytes:
+def md5_response(target: Target, salt: bytes) -> bytes:
     """`md5` and the hex of md5(hex of md5(password, user), salt): chapter 54.2.1."""
     inner = hashlib.md5(target.password.encode() + target.role.encode(), usedforsecurity=False).hexdigest()
     return b"md5" + hashlib.md5(inner.encode() + salt, usedforsecurity=False).hexdigest().encode()

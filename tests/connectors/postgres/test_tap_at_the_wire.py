@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import datetime
+import hashlib
 import shutil
 import socket
 import ssl
 import subprocess
+import threading
 
 import psycopg
 import pytest
@@ -17,6 +19,8 @@ from msgspec.structs import replace
 
 from taprail.connectors.postgres import messages as wire
 from taprail.connectors.postgres import startup
+from taprail.connectors.postgres.signin import Login
+from taprail.connectors.postgres.upstream import md5_response
 
 
 class Wire:
@@ -107,6 +111,42 @@ def test_tokens_need_tls_and_tls_works(beds, tmp_path):
         assert connection.execute("SELECT repeat('x', 1000000)").fetchone() == ("x" * 1_000_000,)
         cancelled = connection.cancel_safe
         cancelled()
+
+
+@pytest.mark.parametrize(
+    "role", [("service", "a service's password"), ("ann", "a.good.token")], ids=["scram", "cleartext"]
+)
+def test_tls_to_the_server_with_its_name_verified(beds, tmp_path, role):
+    """Behind the tap stands another tap: a server that speaks TLS and asks for this kind of password."""
+    behind = beds(plaintext_tokens=False, tls=server_context(tmp_path))
+    bed = beds()
+    trusting = ssl.create_default_context(cafile=str(tmp_path / "certificate.pem"))
+    there = {"host": "127.0.0.1", "port": behind.port, "role": role[0], "password": role[1], "ssl": trusting}
+    target = bed.target
+    bed.target = lambda login: replace(target(login), **there, ssl_hostname="localhost")
+    with bed.connect() as connection:
+        assert connection.execute("SELECT repeat('x', 1000000)").fetchone() == ("x" * 1_000_000,)
+        threading.Timer(0.3, connection.cancel_safe).start()
+        with pytest.raises(psycopg.errors.QueryCanceled):
+            connection.execute("SELECT pg_sleep(20)")
+    for wrong in ({"ssl_hostname": "elsewhere"}, {"ssl": None, "role": "ann", "password": "a.good.token"}):
+        bed.target = lambda login, wrong=wrong: replace(target(login), **there | {"ssl_hostname": "localhost"} | wrong)
+        with pytest.raises(psycopg.OperationalError, match=r"no TLS with server|in the clear|refused the tap"):
+            bed.connect()
+
+
+def test_a_server_that_has_no_tls_is_refused_where_tls_is_asked_for(bed):
+    target = bed.target
+    bed.target = lambda login: replace(target(login), ssl=ssl.create_default_context())
+    with pytest.raises(psycopg.OperationalError, match="doesn't speak TLS"):
+        bed.connect()
+
+
+def test_md5_answers_are_what_libpq_computes(bed):
+    with bed.direct() as direct:
+        stored = direct.pgconn.encrypt_password(b"secret", b"app", b"md5")
+    target = replace(bed.target(Login("u", "d", "", "", False)), role="app", password="secret")
+    assert md5_response(target, b"salt") == b"md5" + hashlib.md5(stored[3:] + b"salt").hexdigest().encode()
 
 
 def server_context(folder):
