@@ -14,6 +14,7 @@ from pathlib import Path
 from cryptography.hazmat.primitives import serialization
 
 from taprail.connectors.kafka.admin import provision
+from taprail.schemas.endpoints import ROLES
 from taprail.schemas.errors import SettingsError, TaprailError
 from taprail.streams import keys, settings
 from taprail.streams.audit.signer import initialise_state
@@ -68,7 +69,7 @@ def main() -> int:
     try:
         loaded = settings.load(parser.parse_args().config)
         make_keys(loaded, print)
-        provision(loaded.kafka(*loaded.settings.kafka.passwords))
+        provision(loaded.kafka(*(role for role in ROLES if role in loaded.settings.kafka.passwords)))
     except TaprailError as error:
         print(error, file=sys.stderr)
         return 1
