@@ -92,7 +92,7 @@ class SpoolRecorder:
                 )
             )
 
-        sequence = self._spool.append("statement", session.session, encode)
+        sequence = self._spool.append("statement", session.session, encode, finishes=held_sequence)
         runs = approval or verdict.action in ("allow", "mask")
         mark = self._mark(session, sequence) if runs and verdict.mark == "carried" else ""
         return Ticket(self._spool.epoch, sequence, mark, started_us)

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
-import hmac
-import os
 import ssl
 from typing import Literal
 
 from taprail.connectors.oidc.tokens import TokenRules, TokenVerifier
-from taprail.connectors.postgres.signin import Identity, Login, ScramSecret
+from taprail.connectors.postgres.signin import Identity, Login, ScramSecret, scram_secret
 from taprail.connectors.postgres.upstream import Target
 from taprail.schemas.errors import RefusedError
 from taprail.schemas.records import Person
 from taprail.streams.settings import Database, IdentityProvider, Loaded
-
-SCRAM_ITERATIONS = 4096
 
 
 class SignIn:
@@ -93,14 +88,6 @@ def token_rules(identity: IdentityProvider) -> TokenRules:
         agent_clients=identity.agent_clients,
         require_at_jwt=identity.require_at_jwt,
     )
-
-
-def scram_secret(password: str) -> ScramSecret:
-    """What is kept of a service's password (RFC 5802, section 3); the password itself isn't."""
-    salt = os.urandom(16)
-    salted = hashlib.pbkdf2_hmac("sha256", password.encode(), salt, SCRAM_ITERATIONS)
-    stored = hashlib.sha256(hmac.digest(salted, b"Client Key", "sha256")).digest()
-    return ScramSecret(salt, stored, hmac.digest(salted, b"Server Key", "sha256"), SCRAM_ITERATIONS)
 
 
 def upstream_tls(database: Database, loaded: Loaded) -> ssl.SSLContext | None:

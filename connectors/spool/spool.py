@@ -79,7 +79,8 @@ class Spool:
     def append(self, kind: Kind, key: str, encode: Callable[[int, int], bytes], *, finishes: int = 0) -> int:
         """Write down one record; `encode` is given its epoch and sequence. Returns the sequence.
 
-        `finishes` is the statement (its sequence in this epoch) that this outcome ends. Raises SpoolError where the
+        `finishes` is the statement (its sequence in this epoch) that this record ends: its outcome, or the record
+        under which a held statement runs. Raises SpoolError where the
         record can't be taken; then nothing was written and no sequence number was used.
         """
         sequence = self.sequence + 1
@@ -101,7 +102,7 @@ class Spool:
             if kind == "statement":
                 self._current.open_statements += 1
                 self._open_in[sequence] = self._current
-            elif finishes and (segment := self._open_in.pop(finishes, None)) is not None:
+            if finishes and (segment := self._open_in.pop(finishes, None)) is not None:
                 segment.open_statements -= 1
         self.wake.set()
         return sequence
@@ -115,7 +116,7 @@ class Spool:
             for frame in frames.read(segment.path, 0, segment.length):
                 if frame.kind == "statement":
                     found[segment.epoch, frame.sequence] = frame
-                elif frame.finishes:
+                if frame.finishes:
                     found.pop((segment.epoch, frame.finishes), None)
         return list(found.values())
 

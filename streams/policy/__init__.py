@@ -1,0 +1,1 @@
+"""What a statement is, and whether it may run."""

@@ -1,0 +1,244 @@
+"""From a parse tree to `Facts`: no catalog, no session, nothing guessed. In doubt a relation counts.
+
+Names are as the parser folds them. Source: PostgreSQL's parsenodes.h, as libpg_query's protobuf has it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from msgspec.structs import replace
+from postgast import pg_query_pb2 as pb
+
+from taprail.schemas.guard import Facts
+from taprail.schemas.records import RelationUse
+from taprail.streams.policy.tags import UNMARKABLE, tag_of
+
+_WRITING = {"InsertStmt", "UpdateStmt", "DeleteStmt", "MergeStmt"}
+_BODIES = {"SelectStmt", *_WRITING}
+_TRANSACTIONS = {
+    1: "begin",
+    2: "begin",
+    3: "commit",
+    4: "rollback",
+    5: "savepoint",
+    6: "release",
+    7: "rollback_to",
+    8: "two_phase",
+    9: "two_phase",
+    10: "two_phase",
+}
+_READ_ONLY_UTILITIES = {
+    "variable_show_stmt", "variable_set_stmt", "explain_stmt", "fetch_stmt", "close_portal_stmt", "transaction_stmt",
+    "deallocate_stmt", "prepare_stmt", "declare_cursor_stmt", "discard_stmt", "listen_stmt", "unlisten_stmt",
+    "notify_stmt", "check_point_stmt", "constraints_set_stmt", "lock_stmt", "execute_stmt",
+}  # fmt: skip
+_OPAQUE = {"do_stmt", "call_stmt", "create_function_stmt", "create_trig_stmt", "create_event_trig_stmt", "rule_stmt"}
+
+
+class _Walk:
+    """One pass over a statement's tree."""
+
+    def __init__(self) -> None:
+        self.relations: dict[tuple[str, str, str], RelationUse] = {}
+        self.functions: dict[str, None] = {}
+        self.settings: list[tuple[str, str]] = []
+        self.writes = False
+        self.has_where = True
+
+    def add(self, relation: Any, access: str) -> None:
+        use = RelationUse(relation.schemaname, relation.relname, "write" if access == "write" else "read")
+        self.relations[use.schema, use.name, use.access] = use
+
+    def node(self, message: Any, hidden: frozenset[str]) -> None:
+        kind = message.DESCRIPTOR.name
+        if kind == "RangeVar":
+            if message.schemaname or message.relname not in hidden:
+                self.add(message, "read")
+            return
+        if kind in _BODIES:
+            hidden = self._with(message, hidden)
+        skip = ""
+        if kind in _WRITING:
+            self.writes = True
+            self.add(message.relation, "write")
+            skip = "relation"
+            if kind in ("UpdateStmt", "DeleteStmt") and not message.HasField("where_clause"):
+                self.has_where = False
+        elif kind == "IntoClause":
+            self.writes = True
+            self.add(message.rel, "write")
+            skip = "rel"
+        elif kind == "FuncCall":
+            self._function(message)
+        for field, value in message.ListFields():
+            if field.message_type is None or field.name in (skip, "with_clause"):
+                continue
+            for child in value if field.is_repeated else (value,):
+                self.node(child, hidden)
+
+    def _with(self, message: Any, hidden: frozenset[str]) -> frozenset[str]:
+        """Names of a WITH hide relations in the statement's body, and in the queries that come after them."""
+        if not message.HasField("with_clause"):
+            return hidden
+        clause = message.with_clause
+        names = [item.common_table_expr.ctename for item in clause.ctes]
+        if clause.recursive:
+            hidden = hidden | frozenset(names)
+        for item, name in zip(clause.ctes, names, strict=True):
+            self.node(item.common_table_expr.ctequery, hidden)
+            hidden = hidden | {name}
+        return hidden
+
+    def _function(self, call: Any) -> None:
+        name = ".".join(part.string.sval for part in call.funcname)
+        self.functions[name] = None
+        if name.rpartition(".")[2] == "set_config":
+            constants = [argument.a_const.sval.sval if argument.HasField("a_const") else "" for argument in call.args]
+            setting = constants[0].lower() if constants else ""
+            self.settings.append((setting, constants[1] if len(constants) > 1 else ""))
+
+
+def facts_of(node: Any) -> Facts:
+    """Facts of one statement; `node` is its RawStmt's `stmt`."""
+    kind = str(node.WhichOneof("node") or "")
+    statement = getattr(node, kind) if kind else node
+    walk = _Walk()
+    walk.node(statement, frozenset())
+    for use in _named_objects(kind, statement):
+        walk.relations[use.schema, use.name, use.access] = use
+    body = kind in ("select_stmt", "insert_stmt", "update_stmt", "delete_stmt", "merge_stmt")
+    writes = walk.writes or (not body and kind not in _READ_ONLY_UTILITIES)
+    facts = Facts(
+        tag=tag_of(kind, statement),
+        relations=tuple(walk.relations.values()),
+        functions=tuple(walk.functions),
+        writes=writes,
+        utility=not body,
+        opaque=kind in _OPAQUE,
+        has_where=walk.has_where,
+        settings=tuple(walk.settings),
+    )
+    special = _SPECIAL.get(kind)
+    facts = special(facts, statement) if special else facts
+    return replace(facts, markable=_markable(kind, statement, facts))
+
+
+def _named_objects(kind: str, statement: Any) -> Iterator[RelationUse]:
+    """What DROP, TRUNCATE, ALTER and their like name: always as something that is written."""
+    if kind == "drop_stmt":
+        for item in statement.objects:
+            names = [part.string.sval for part in item.list.items if part.HasField("string")]
+            if not names and item.HasField("string"):
+                names = [item.string.sval]
+            if names:
+                yield RelationUse(names[-2] if len(names) > 1 else "", names[-1], "write")
+    elif kind == "truncate_stmt":
+        for item in statement.relations:
+            yield RelationUse(item.range_var.schemaname, item.range_var.relname, "write")
+    elif kind not in ("select_stmt", *_READ_ONLY_UTILITIES) and _has(statement, "relation"):
+        reads = kind == "copy_stmt" and not statement.is_from
+        yield RelationUse(statement.relation.schemaname, statement.relation.relname, "read" if reads else "write")
+
+
+def _has(message: Any, field: str) -> bool:
+    return field in message.DESCRIPTOR.fields_by_name and bool(message.HasField(field))
+
+
+def _markable(kind: str, statement: Any, facts: Facts) -> bool:
+    if kind in UNMARKABLE or facts.transaction:
+        return False
+    if kind == "index_stmt" and statement.concurrent:
+        return False
+    if kind == "drop_stmt" and statement.concurrent:
+        return False
+    if kind == "reindex_stmt":
+        return not any(option.def_elem.defname == "concurrently" for option in statement.params)
+    if kind == "do_stmt":
+        body = " ".join(argument.def_elem.arg.string.sval for argument in statement.args).lower()
+        return "commit" not in body and "rollback" not in body
+    return kind != "call_stmt"  # a procedure may commit, and its body isn't in the text
+
+
+def _copy(facts: Facts, statement: Any) -> Facts:
+    functions = facts.functions
+    if statement.is_program:
+        functions = (*functions, "copy program")
+    elif statement.filename:
+        functions = (*functions, "copy file")
+    direction = "in" if statement.is_from else "out"
+    writes = statement.is_from or (facts.writes and _writes_inside(statement))
+    return replace(facts, copy=direction, functions=functions, writes=writes)
+
+
+def _writes_inside(statement: Any) -> bool:
+    walk = _Walk()
+    walk.node(statement, frozenset())
+    return walk.writes
+
+
+def _explain(facts: Facts, statement: Any) -> Facts:
+    analyze = any(_is_on(option.def_elem) for option in statement.options if option.def_elem.defname == "analyze")
+    inner = facts_of(statement.query)
+    if not analyze:
+        return replace(facts, writes=False, has_where=True)
+    return replace(inner, tag="EXPLAIN", utility=True, explain_analyze=True)
+
+
+def _is_on(option: Any) -> bool:
+    if not option.HasField("arg"):
+        return True
+    value = option.arg
+    text = (
+        value.string.sval if value.HasField("string") else str(value.integer.ival) if value.HasField("integer") else ""
+    )
+    return text.lower() not in ("off", "false", "0", "no")
+
+
+def _set(facts: Facts, statement: Any) -> Facts:
+    kind, name = statement.kind, statement.name.lower()
+    if kind == pb.VAR_RESET_ALL:
+        return replace(facts, tag="RESET ALL", settings=(*facts.settings, ("", "")))
+    if kind in (pb.VAR_SET_DEFAULT, pb.VAR_RESET):
+        return replace(facts, tag="RESET", settings=(*facts.settings, (name, "")))
+    if kind == pb.VAR_SET_MULTI:  # SET TRANSACTION, SET SESSION CHARACTERISTICS: no setting that a rule knows
+        return facts
+    return replace(facts, settings=(*facts.settings, (name, ", ".join(map(_constant, statement.args)))))
+
+
+def _constant(argument: Any) -> str:
+    constant = argument.type_cast.arg.a_const if argument.HasField("type_cast") else argument.a_const
+    for field, read in (("sval", "sval"), ("ival", "ival"), ("fval", "fval"), ("boolval", "boolval")):
+        if constant.HasField(field):
+            return str(getattr(getattr(constant, field), read))
+    return "0"
+
+
+def _discard(facts: Facts, statement: Any) -> Facts:
+    if facts.tag != "DISCARD ALL":
+        return facts
+    return replace(facts, settings=(("", ""),), deallocates="")
+
+
+def _prepare(facts: Facts, statement: Any) -> Facts:
+    inner = facts_of(statement.query)
+    return replace(inner, tag="PREPARE", utility=True, prepares=statement.name)
+
+
+def _declare(facts: Facts, statement: Any) -> Facts:
+    return replace(facts, declares=statement.portalname)
+
+
+_SPECIAL: dict[str, Callable[[Facts, Any], Facts]] = {
+    "copy_stmt": _copy,
+    "explain_stmt": _explain,
+    "variable_set_stmt": _set,
+    "discard_stmt": _discard,
+    "prepare_stmt": _prepare,
+    "declare_cursor_stmt": _declare,
+    "execute_stmt": lambda facts, s: replace(facts, executes=s.name),
+    "fetch_stmt": lambda facts, s: replace(facts, fetches=s.portalname),
+    "deallocate_stmt": lambda facts, s: replace(facts, deallocates="" if s.isall else s.name),
+    "transaction_stmt": lambda facts, s: replace(facts, transaction=_TRANSACTIONS.get(s.kind, "two_phase")),
+}

@@ -1,0 +1,256 @@
+"""The guard: judges a statement by its facts, the session and the catalog. Pure, synchronous, cached.
+
+The cache's key holds everything that a verdict depends on: the normalised text for queries and DML (their literals
+decide nothing), the exact text for everything else and for calls that set something, the person, the place, the
+search_path and the catalog's epoch.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import OrderedDict
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from msgspec import json
+from msgspec.structs import replace
+
+from taprail.schemas.errors import RefusedError
+from taprail.schemas.guard import Catalog, Facts, MaskPlan, Part, RelationInfo, Request, SessionContext, Verdict
+from taprail.schemas.records import RelationUse
+from taprail.streams.masking import plan as masking
+from taprail.streams.policy import sql
+from taprail.streams.policy.decision import Case, Decision, RuleSettings
+from taprail.streams.policy.facts import facts_of
+from taprail.streams.policy.rules import RULES
+
+VERDICTS_MAX = 50_000
+SYNTAX_ERROR = "42601"
+# Functions that are volatile and write nothing that a change feed shows.
+_HARMLESS = frozenset(
+    {
+        "random",
+        "clock_timestamp",
+        "timeofday",
+        "pg_sleep",
+        "nextval",
+        "setval",
+        "set_config",
+        "gen_random_uuid",
+        "uuidv4",
+        "uuidv7",
+        "random_normal",
+        "setseed",
+        "pg_notify",
+        "currval",
+        "lastval",
+        "pg_cancel_backend",
+        "pg_backend_pid",
+        "pg_is_in_recovery",
+        "pg_try_advisory_lock",
+        "pg_advisory_lock",
+        "pg_advisory_unlock",
+        "pg_advisory_unlock_all",
+        "pg_advisory_xact_lock",
+        "pg_try_advisory_xact_lock",
+        "pg_table_size",
+        "pg_total_relation_size",
+        "pg_relation_size",
+        "pg_database_size",
+        "pg_size_pretty",
+        "pg_indexes_size",
+    }
+)
+
+
+class PolicyGuard:
+    """Implements `Guard`. `catalog_of` gives the catalog of a session's database."""
+
+    def __init__(self, catalog_of: Callable[[str], Catalog], settings: RuleSettings) -> None:
+        self._catalog_of, self._settings = catalog_of, settings
+        self.policy_version = policy_version(settings)
+        self._verdicts: OrderedDict[tuple[Any, ...], Verdict] = OrderedDict()
+        self._exact: OrderedDict[str, bool] = OrderedDict()  # normalised text -> the exact text must be the key
+
+    def split(self, text: str) -> tuple[Part, ...]:
+        return sql.split(text)
+
+    def judge(self, request: Request) -> Verdict:
+        session = request.session
+        catalog = self._catalog_of(session.database)
+        normalised = sql.normalise(request.text)
+        if not catalog.current:
+            return self._unjudged(normalised, catalog)
+        exact = self._exact.get(normalised, True)
+        key = (request.text if exact else normalised, exact, *_place(session), catalog.epoch)
+        verdict = self._verdicts.get(key)
+        if verdict is None:
+            verdict = self._judge(request.text, normalised, session, catalog)
+            if verdict.facts.executes or verdict.facts.fetches:
+                return verdict  # it depends on what the session has prepared, too
+            self._remember(request.text, normalised, key, verdict)
+        return verdict
+
+    def _remember(self, text: str, normalised: str, key: tuple[Any, ...], verdict: Verdict) -> None:
+        facts = verdict.facts
+        exact = facts.utility or bool(facts.settings) or facts.tag == ""
+        self._exact[normalised] = exact
+        self._verdicts[(text if exact else normalised, exact, *key[2:])] = verdict
+        for kept in (self._verdicts, self._exact):
+            if len(kept) > VERDICTS_MAX:
+                kept.popitem(last=False)
+
+    def _unjudged(self, normalised: str, catalog: Catalog) -> Verdict:
+        return Verdict(
+            "deny",
+            Facts(""),
+            normalised,
+            sql.fingerprint(normalised),
+            self.policy_version,
+            catalog_epoch=catalog.epoch,
+            needs_catalog=True,
+            rule="catalog",
+            reason="the catalog isn't current",
+            hint="try again",
+        )
+
+    def _judge(self, text: str, normalised: str, session: SessionContext, catalog: Catalog) -> Verdict:
+        fingerprint = sql.fingerprint(normalised)
+        try:
+            facts, node = self._understand(text, session)
+        except RefusedError as error:
+            return Verdict(
+                "deny",
+                Facts(""),
+                normalised,
+                fingerprint,
+                self.policy_version,
+                catalog_epoch=catalog.epoch,
+                rule="syntax",
+                reason=error.message,
+                hint=error.hint,
+                sqlstate=SYNTAX_ERROR,
+            )
+        relations = tuple(catalog.resolve(r.schema, r.name, session.search_path, session.role) for r in facts.relations)
+        clear = set(session.person.groups) & set(self._settings.clear_groups)
+        masked = not clear and masking.reaches(facts, _judged(facts, relations), catalog)
+        case = Case(facts, node, session, catalog, relations, masked, self._settings)
+        decision = _first([d for rule in RULES if (d := rule(case)) is not None])
+        plan = masking.plan(facts, node, list(relations), catalog) if masked else None
+        return self._verdict(facts, normalised, catalog, decision, plan, relations)
+
+    def _verdict(
+        self,
+        facts: Facts,
+        normalised: str,
+        catalog: Catalog,
+        decision: Decision | None,
+        plan: MaskPlan | None,
+        relations: tuple[RelationInfo | None, ...],
+    ) -> Verdict:
+        writes = facts.writes or bool(facts.executes) or any(_may_write(f, catalog) for f in facts.functions)
+        verdict = Verdict(
+            decision.action if decision else "mask" if plan else "allow",
+            facts,
+            normalised,
+            sql.fingerprint(normalised),
+            self.policy_version,
+            catalog_epoch=catalog.epoch,
+            mark=("carried" if facts.markable else "impossible") if writes else "none",
+            mask=plan,
+            relations=tuple(map(_classified, facts.relations, relations)),
+        )
+        if decision is None:
+            return verdict
+        holds = decision.action == "hold"
+        return replace(
+            verdict,
+            rule=decision.rule,
+            reason=decision.reason,
+            hint=decision.hint,
+            approvers=self._settings.approver_groups if holds else (),
+            hold_seconds=self._settings.hold_seconds,
+        )
+
+    def _understand(self, text: str, session: SessionContext) -> tuple[Facts, Any]:
+        """Facts and parse tree; EXECUTE and FETCH are what was prepared or declared. Raises RefusedError."""
+        statements = sql.parse(text).stmts
+        if len(statements) > 1:
+            raise RefusedError("several statements where one was expected", hint="send them one by one")
+        if not statements:
+            return Facts("", markable=False), sql.parse("SELECT 1").stmts[0].stmt
+        node = statements[0].stmt
+        facts = facts_of(node)
+        if facts.executes:
+            return self._prepared(facts, session.prepared.get(facts.executes), "prepared statement", facts.executes)
+        if facts.fetches:
+            return self._prepared(facts, session.cursors.get(facts.fetches), "cursor", facts.fetches)
+        return facts, node
+
+    def _prepared(self, facts: Facts, text: str | None, what: str, name: str) -> tuple[Facts, Any]:
+        if text is None:
+            raise RefusedError(
+                f"the tap doesn't know the {what} {name!r}", hint=f"make the {what} in this session, by SQL"
+            )
+        node = sql.parse(text).stmts[0].stmt
+        inner = facts_of(node)
+        kind = node.WhichOneof("node")
+        body = node.prepare_stmt.query if kind == "prepare_stmt" else node.declare_cursor_stmt.query
+        made = replace(
+            inner,
+            tag=facts.tag,
+            executes=facts.executes,
+            fetches=facts.fetches,
+            prepares="",
+            declares="",
+            utility=True,
+            writes=inner.writes and bool(facts.executes),
+        )
+        return made, body
+
+
+def policy_version(settings: RuleSettings) -> str:
+    """Names the policy in force: a hash over the rules' files and their settings."""
+    digest = hashlib.sha256(json.encode(settings))
+    folder = Path(__file__).parent
+    for path in [*sorted((folder / "rules").glob("*.py")), *sorted((folder.parent / "masking").glob("*.py"))]:
+        digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def _place(session: SessionContext) -> tuple[Any, ...]:
+    """What of a session a verdict may depend on."""
+    person = session.person
+    return (
+        session.environment,
+        session.database,
+        session.role,
+        session.search_path,
+        person.subject,
+        person.kind,
+        person.groups,
+        session.purpose,
+    )
+
+
+def _judged(facts: Facts, relations: tuple[RelationInfo | None, ...]) -> list[RelationInfo | None]:
+    """The relations that matter to masking: what a DDL makes or drops needn't be known."""
+    ddl = facts.utility and facts.writes and not facts.copy
+    pairs = zip(facts.relations, relations, strict=True)
+    return [info for use, info in pairs if info is not None or not (ddl and use.access == "write")]
+
+
+def _first(decisions: list[Decision]) -> Decision | None:
+    return next((d for d in decisions if d.action == "deny"), decisions[0] if decisions else None)
+
+
+def _may_write(function: str, catalog: Catalog) -> bool:
+    return catalog.volatile(function) and function.rpartition(".")[2] not in _HARMLESS
+
+
+def _classified(use: RelationUse, info: RelationInfo | None) -> RelationUse:
+    if info is None:
+        return use
+    classes = tuple(sorted({c.data_class for c in info.columns if c.data_class}))
+    return RelationUse(info.schema, info.name, use.access, classes)
