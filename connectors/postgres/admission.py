@@ -130,7 +130,9 @@ class Admission:
         run = Run(request, verdict, ticket)
         run.result_status, run.transaction, run.sqlstate = "denied", "none", verdict.sqlstate
         self._state.finish(run)
-        return messages.error(verdict.sqlstate, verdict.reason or "taprail refused this statement", hint=verdict.hint)
+        text = verdict.reason or "taprail refused this statement"
+        rule = f" (rule {verdict.rule})" if verdict.rule else ""
+        return messages.error(verdict.sqlstate, f"{text}{rule}", hint=verdict.hint)
 
     def _record(
         self, candidates: Sequence[Candidate], approvals: dict[int, tuple[Release, Run]] | None = None

@@ -149,7 +149,7 @@ def status(home: Path, as_json: bool) -> None:
         click.echo(json.dumps({**state, "processes": processes}))
         return
     click.echo(f"tap {state['tap']}, approvals {state['approvals']}, supervisor pid {state['pid']}")
-    for process in sorted(processes, key=lambda p: -p["mib"]):
+    for process in sorted(processes, key=lambda p: -int(str(p["mib"]))):
         click.echo(f"  {process['name']:<12} pid {process['pid']:<8} {process['mib']:>5} MiB")
 
 
@@ -209,7 +209,7 @@ def how_to_connect(home: Path, loaded: settings.Loaded) -> str:
     return f"""
 The tap listens on {tap.host}:{tap.port}; databases: {names}. Connect as ann, bob or agent:
 
-  PGPASSWORD=$(taprail token ann{option}) psql "host={tap.host} port={tap.port} dbname=prod user=ann sslmode=require"
+  PGPASSWORD=$(taprail token ann{option}) psql "host={tap.host} port={tap.port} dbname=prod user=ann"
 
 Watch:    taprail tail{option}
 Decide:   {loaded.settings.approvals.url}   or   taprail approvals list{option}

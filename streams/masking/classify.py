@@ -10,7 +10,7 @@ import re
 CLASSES: dict[str, str] = {
     "email": r"e?_?mail|mail_?(addr|address)",
     "phone": r"phone|mobile|cell(_?phone)?|tel|telephone|fax|msisdn",
-    "national_id": r"ssn|social_?security\w*|national_?id\w*|passport\w*|tax_?(id|number)|nino|cpf|driv\w*licen[cs]e\w*",
+    "national_id": r"ssn|social_?security\w*|national_?id\w*|passport\w*|tax_?(id|number)|nino|driv\w*licen[cs]e\w*",
     "date_of_birth": r"dob|birth\w*|date_?of_?birth",
     "person_name": r"(first|last|middle|full|maiden|given|family|display|nick|sur)_?name|surname|forename",
     "address": r"(home|street|postal|billing|shipping|mailing)?_?addr(ess)?\w*|street\w*|zip(_?code)?|post(al)?_?code",

@@ -30,7 +30,6 @@ READERS = frozenset(
         "ts_rewrite",
         "lo_get",
         "loread",
-        "pg_get_expr",
         "current_setting",
         "pg_logical_slot_get_changes",
         "pg_logical_slot_peek_changes",
