@@ -22,6 +22,7 @@ FILE_LINES_MAX, FUNCTION_LINES_MAX = 600, 80
 # Who may import a library beside the rooms that it belongs to, and why.
 KAFKA_PLACES = ("connectors/kafka/", "connectors/spool/")
 KAFKA_ALSO = {
+    "streams/approvals/feed.py": "a decision is told to people only when Kafka has confirmed it",
     "streams/audit/writer.py": "the ledger reads by its own offsets: the log, not the group, says where it goes on",
     "streams/attribution/run.py": "it joins three topics in the order of one transaction's records",
     "streams/attribution/follow.py": "it reads the change feeds without a group",
