@@ -22,6 +22,7 @@ from taprail.schemas.errors import StackError
 
 TRANSACTION_SECONDS = 0.03  # how long a batch gathers; with the commit it stays under 50 ms
 TRANSACTION_RECORDS = 5_000
+QUIET_SECONDS = 0.003  # nothing for so long ends a batch before its time
 METADATA_BYTES_MAX = 4_000  # the broker takes 4096 (offset.metadata.max.bytes)
 RESTARTS_MAX, RESTARTS_WINDOW_SECONDS = 10, 120.0
 START_TIMEOUT_SECONDS = 30.0
@@ -42,6 +43,8 @@ PRODUCER: dict[str, str | int | bool] = {
     "batch.num.messages": 20_000,
     "queue.buffering.max.messages": 500_000,
     "transaction.timeout.ms": 15_000,
+    # A transaction that follows closely on another is told to retry; librdkafka's 100 ms would be the tail of latency.
+    "retry.backoff.ms": 10,
 }
 _log = logging.getLogger("taprail.kafka")
 
@@ -140,8 +143,11 @@ class _Session:
             return []
         messages = [first]
         deadline = time.monotonic() + self._loop.seconds
-        while len(messages) < TRANSACTION_RECORDS and (left := deadline - time.monotonic()) > 0:
-            messages += self._consumer.consume(TRANSACTION_RECORDS - len(messages), min(left, 0.005))
+        while len(messages) < TRANSACTION_RECORDS and time.monotonic() < deadline:
+            more = self._consumer.consume(TRANSACTION_RECORDS - len(messages), QUIET_SECONDS)
+            if not more:
+                break  # nothing is waiting: who is alone needn't wait for others
+            messages += more
         good = []
         for message in messages:
             error = message.error()
