@@ -16,6 +16,7 @@ import pytest
 from packaging.requirements import Requirement
 
 from taprail.connectors.kafka.topics import DAY_MS, TOPICS, Topic
+from taprail.connectors.local.artifacts import read_lock
 from taprail.streams.cli import main
 from taprail.streams.supervise import ROLES
 
@@ -180,6 +181,12 @@ def test_every_dependency_has_a_reason() -> None:
     named = {row.lower() for row in re.findall(r"^\| `([\w.-]+)` \| [^|]+ \| \S", text, re.MULTILINE)}
     wanted = {r.name.lower() for r in map(Requirement, requires("taprail") or []) if "dev" not in str(r.marker)}
     assert named == wanted
+
+
+def test_the_first_download_is_as_large_as_the_readme_says() -> None:
+    said = re.search(r"downloads about (\d+) MB of jars", (ROOT / "README.md").read_text())
+    sizes = {pin.coordinates: pin.size_bytes for pin in read_lock()}
+    assert said is not None and int(said[1]) == round(sum(sizes.values()) / 1e7) * 10
 
 
 def test_the_changelog_speaks_of_this_version() -> None:
