@@ -250,7 +250,7 @@ class Approval(Struct, frozen=True):
 
 
 class Alert(Struct, frozen=True):
-    """A message for people. It names rule, person and place, never a row's values."""
+    """A message for people. It names rule, person and place, never a row's values; `link` is where to act on it."""
 
     alert_id: str
     time_us: int
@@ -264,6 +264,7 @@ class Alert(Struct, frozen=True):
     database: str
     person: str
     statement: str
+    link: str = ""
 
 
 class Range(Struct, frozen=True):

@@ -45,7 +45,7 @@ def run_stream(loaded: Loaded, stop: threading.Event, ready: Ready) -> None:
 
 
 def run_agents(loaded: Loaded, stop: threading.Event, ready: Ready) -> None:
-    from taprail.streams.agents import serve
+    from taprail.streams.agents.service import serve
 
     serve(loaded, stop, ready)
 

@@ -128,7 +128,8 @@ def test_some_block_runs() -> None:
 def kept(topic: Topic) -> str:
     if topic.config["cleanup.policy"] == "compact":
         return "newest per key"
-    days = f"{int(topic.config['retention.ms']) // DAY_MS} days"
+    number = int(topic.config["retention.ms"]) // DAY_MS
+    days = f"{number} day" + "s" * (number > 1)
     return f"{days}, newest per key" if "compact" in topic.config["cleanup.policy"] else days
 
 

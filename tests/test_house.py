@@ -28,7 +28,7 @@ KAFKA_ALSO = {
     "streams/attribution/follow.py": "it reads the change feeds without a group",
     "streams/pipeline.py": "the type of a message, which the loop of connectors/kafka hands to it",
 }
-FAUST_PLACES = ("streams/agents.py", "streams/agents/")
+FAUST_PLACES = ("streams/agents/",)
 # What an installation of all parts on one machine needs, and a container of one role doesn't.
 LOCAL_PLACES = ("connectors/local/", "streams/local.py", "streams/demo/", "streams/commands/stack.py")
 

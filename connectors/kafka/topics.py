@@ -67,6 +67,15 @@ TOPICS: tuple[Topic, ...] = (
 )
 
 
+# Faust keeps its tables in topics named after the application.
+def _table(name: str, *, windowed: bool = False) -> Topic:
+    config = {**_STATE, "cleanup.policy": "compact,delete", "retention.ms": str(DAY_MS)} if windowed else _STATE
+    return Topic(f"{AGENTS_PREFIX}-{name}-changelog", ("agents",), ("agents",), config=config)
+
+
+TOPICS += (_table("approvals"), _table("coverage"), _table("delivered"), _table("refusals", windowed=True))
+
+
 def change_feed_name(server: str, database: str) -> str:
     """The topic of one database's raw change feed."""
     return f"{CHANGE_FEED_PREFIX}{server}.{database}"
@@ -106,9 +115,7 @@ def access_rules() -> frozenset[Rule]:
         rules.add(Rule(role, "READ", "GROUP", f"taprail-{role}", prefix=True))
     for role in _PRODUCERS:
         rules.add(Rule(role, "WRITE", "TRANSACTIONAL_ID", f"taprail-{role}", prefix=True))
-    # Connect keeps its state in its own topics; Faust keeps its tables in topics named after the application.
-    for operation in _OF_ONES_OWN:
+    for operation in _OF_ONES_OWN:  # Connect keeps its state in its own topics
         rules.add(Rule("connect", operation, "TOPIC", CONNECT_PREFIX, prefix=True))
-        rules.add(Rule("agents", operation, "TOPIC", AGENTS_PREFIX, prefix=True))
     rules.add(Rule("connect", "READ", "GROUP", "taprail-connect"))
     return frozenset(rules)

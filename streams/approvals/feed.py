@@ -12,7 +12,6 @@ from confluent_kafka import KafkaError, Message, Producer
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from taprail.connectors.kafka.follow import Follower
-from taprail.connectors.kafka.registry import frame
 from taprail.schemas import avro
 from taprail.schemas.control import Decision, SignedRecord, open_signed
 from taprail.schemas.errors import RefusedError, SignatureError
@@ -52,8 +51,8 @@ def follow(
 class DecisionPublisher:
     """Puts signed decisions into their topic. Waits for Kafka's confirmation before anybody is told."""
 
-    def __init__(self, config: Mapping[str, str | int], schema_id: int) -> None:
-        self._frame = frame(schema_id)
+    def __init__(self, config: Mapping[str, str | int], frame: bytes) -> None:
+        self._frame = frame
         self._producer = Producer({**config, "enable.idempotence": True, "message.timeout.ms": 10_000}, logger=_log)
 
     async def __call__(self, record: SignedRecord) -> None:

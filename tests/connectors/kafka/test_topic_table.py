@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from taprail.connectors.kafka.topics import TOPICS, Rule, access_rules, change_feed_topic
+from taprail.connectors.kafka.topics import AGENTS_PREFIX, TOPICS, Rule, access_rules, change_feed_topic
 from taprail.schemas.endpoints import ROLES, Role
 from taprail.schemas.mark import PREFIX
 
@@ -78,4 +78,4 @@ def test_sessions_statements_and_outcomes_share_partitions() -> None:
 def test_names_are_ours_and_unique() -> None:
     names = [topic.name for topic in TOPICS]
     assert len(names) == len(set(names))
-    assert all(name.startswith(f"{PREFIX}.") for name in names)
+    assert all(name.startswith((f"{PREFIX}.", f"{AGENTS_PREFIX}-")) for name in names)

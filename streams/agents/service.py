@@ -1,0 +1,121 @@
+"""The process of the role `agents`: the approvals page and the Faust application in one event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import tempfile
+import threading
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from aiohttp import web
+from msgspec import Struct
+
+from taprail.connectors.kafka.registry import Registry
+from taprail.connectors.kafka.topics import AGENTS_PREFIX
+from taprail.connectors.oidc.tokens import TokenVerifier
+from taprail.schemas.control import SignedRecord
+from taprail.schemas.errors import SettingsError, StackError
+from taprail.streams import keys, pipeline
+from taprail.streams.agents.app import Outbox, application
+from taprail.streams.agents.approvals import watch_approvals
+from taprail.streams.agents.coverage import watch_coverage
+from taprail.streams.agents.deliver import deliver, sinks
+from taprail.streams.agents.refusals import watch_refusals
+from taprail.streams.approvals import feed
+from taprail.streams.approvals.browser import BrowserSessions
+from taprail.streams.approvals.pending import PendingApprovals
+from taprail.streams.approvals.web import Service
+from taprail.streams.approvals.web import application as page
+from taprail.streams.settings import Loaded
+from taprail.streams.signin import token_rules
+from taprail.streams.stream import control_keys, data_sealer
+
+STOP_SECONDS = 5.0
+_log = logging.getLogger(AGENTS_PREFIX)
+
+
+def serve(loaded: Loaded, stop: threading.Event, ready: Callable[[], None]) -> None:
+    """Until `stop` is set. Where the page, its feed or an agent fails, the whole process ends, to be started again."""
+    with tempfile.TemporaryDirectory(prefix="taprail-agents-") as folder:
+        asyncio.run(_serve(loaded, stop, ready, folder))
+
+
+async def _serve(loaded: Loaded, stop: threading.Event, ready: Callable[[], None], folder: str) -> None:
+    frames = pipeline.register(Registry(loaded.settings.registry.url).register).plain
+    pending = PendingApprovals()
+    runner = web.AppRunner(page(approvals_service(loaded, pending, frames[SignedRecord])), access_log=None)
+    app = faust_agents(loaded, frames, folder)
+    await runner.setup()
+    try:
+        settings = loaded.settings.approvals
+        await web.TCPSite(runner, settings.host, settings.port).start()
+        config, loop = loaded.kafka("agents").client_config("agents"), asyncio.get_running_loop()
+        following = asyncio.to_thread(feed.follow, config, pending, control_keys(loaded), loop, stop)
+        await _run_both(asyncio.ensure_future(following), app, stop, ready)
+    finally:
+        await runner.cleanup()
+
+
+def faust_agents(loaded: Loaded, frames: Mapping[type[Struct], bytes], folder: str) -> Any:
+    """The application with all of its agents, not started."""
+    app = application(loaded.kafka("agents").client_config("agents"), folder)
+    outbox = Outbox(app, frames, data_sealer(loaded))
+    watch_approvals(app, outbox, control_keys(loaded), loaded.settings.approvals.url)
+    watch_coverage(app, outbox)
+    watch_refusals(app, outbox)
+    deliver(app, outbox, list(sinks(loaded)))
+    return app
+
+
+async def _run_both(
+    following: asyncio.Future[None], app: Any, stop: threading.Event, ready: Callable[[], None]
+) -> None:
+    """Until `stop` is set or one of them ends. Raises what it ended with; `stop` is set in any case."""
+    app.on_startup_finished = _call(ready)
+    running = asyncio.ensure_future(_run(app))
+    try:
+        await asyncio.wait((following, running), return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        stop.set()
+        try:
+            await asyncio.wait_for(app.stop(), STOP_SECONDS)
+        except TimeoutError:
+            _log.warning("Faust didn't stop within %s s; what it had in hand comes again", STOP_SECONDS)
+        running.cancel()
+    await following
+    if app.crash_reason is not None:
+        raise StackError(f"the agents ended: {app.crash_reason!r}", hint="their log has more") from app.crash_reason
+
+
+async def _run(app: Any) -> None:
+    await app.start()
+    await app.wait_until_stopped()
+
+
+def _call(ready: Callable[[], None]) -> Callable[[], Any]:
+    async def called() -> None:
+        ready()
+
+    return called
+
+
+def approvals_service(loaded: Loaded, pending: PendingApprovals, decision_frame: bytes) -> Service:
+    settings = loaded.settings
+    if settings.keys.control_private is None:
+        raise SettingsError("keys.control_private is not set", hint="the agents sign decisions with it")
+    verifier = TokenVerifier(token_rules(settings.identity))
+    secret = settings.identity.client_secret
+    browser = BrowserSessions(
+        verifier, settings.approvals.url, settings.identity.client_id, loaded.secret(secret) if secret else ""
+    )
+    return Service(
+        pending=pending,
+        verifier=verifier,
+        browser=browser,
+        sealer=data_sealer(loaded),
+        private_key=keys.private_key(loaded.secret(settings.keys.control_private), "keys.control_private"),
+        key_id=settings.keys.control_id,
+        publish=feed.DecisionPublisher(loaded.kafka("agents").client_config("agents"), decision_frame),
+    )
