@@ -24,11 +24,14 @@ class DeliveryError(TaprailError):
 
 
 class Retry(Struct, frozen=True):
-    """How often and how patiently. The whole wait is under five minutes: an alert that is older is a record."""
+    """How often and how patiently. The whole wait is under five minutes: an alert that is older is a record.
+
+    `most_s` bounds each wait, the service's Retry-After included.
+    """
 
     attempts: int = 7
     first_s: float = 0.5
-    most_s: float = 60.0
+    most_s: float = 45.0
 
 
 async def with_retry(attempt: Callable[[], Awaitable[None]], retry: Retry, what: str) -> None:
@@ -44,6 +47,7 @@ async def with_retry(attempt: Callable[[], Awaitable[None]], retry: Retry, what:
                     f"{what} was given up after {number} attempts: {busy}",
                     hint="is the service up, and the address right?",
                 ) from busy
-            asked = busy.retry_after_s
-            await asyncio.sleep(min(retry.most_s, asked if asked is not None else wait_s * random.uniform(0.5, 1.5)))
+            # Retry-After is the least that the service wants: a 0 there doesn't make us hurry.
+            wanted_s = max(busy.retry_after_s or 0.0, wait_s * random.uniform(0.5, 1.5))
+            await asyncio.sleep(min(retry.most_s, wanted_s))
             wait_s = min(retry.most_s, wait_s * 2)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+import hashlib
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import aiohttp
@@ -14,31 +15,55 @@ from taprail.schemas.records import Alert
 
 SUMMARY_CHARACTERS_MAX = 1024
 DEDUP_KEY_CHARACTERS_MAX = 255
+# An event has at most 512 KB. In JSON a character takes six bytes at most, and eleven texts are cut to this.
+TEXT_CHARACTERS_MAX = 6000
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 SEVERITIES = {"informational": "info", "low": "info", "medium": "warning", "high": "error", "critical": "critical"}
 
 
 def render(alert: Alert, routing_key: str) -> dict[str, Any]:
-    moment = datetime.fromtimestamp(alert.time_us / 1_000_000, UTC).isoformat()
+    """What is posted. Texts are cut to what PagerDuty takes; the log has them whole."""
+    payload: dict[str, Any] = {
+        "summary": f"{alert.title} ({alert.environment})"[:SUMMARY_CHARACTERS_MAX],
+        "source": _cut(f"{alert.server}/{alert.database}") if alert.server else "taprail",
+        "severity": SEVERITIES[alert.severity],
+        "component": _cut(alert.database) or "taprail",
+        "group": _cut(alert.environment) or "taprail",
+        "class": _cut(alert.rule),
+        "custom_details": {
+            "summary": _cut(alert.summary),
+            "person": _cut(alert.person),
+            "statement": _cut(alert.statement),
+            "detection": _cut(alert.detection_id),
+        },
+    }
+    if moment := _moment(alert.time_us):
+        payload["timestamp"] = moment
     return {
         "routing_key": routing_key,
         "event_action": "trigger",
-        "dedup_key": alert.alert_id[:DEDUP_KEY_CHARACTERS_MAX],
-        "payload": {
-            "summary": f"{alert.title} ({alert.environment})"[:SUMMARY_CHARACTERS_MAX],
-            "source": f"{alert.server}/{alert.database}" if alert.server else "taprail",
-            "severity": SEVERITIES[alert.severity],
-            "timestamp": moment,
-            "component": alert.database or "taprail",
-            "group": alert.environment or "taprail",
-            "class": alert.rule,
-            "custom_details": {
-                "summary": alert.summary,
-                "person": alert.person,
-                "statement": alert.statement,
-                "detection": alert.detection_id,
-            },
-        },
+        "dedup_key": _dedup_key(alert.alert_id),
+        "payload": payload,
     }
+
+
+def _dedup_key(alert_id: str) -> str:
+    """Two alerts never share a key: an id that is too long for one is hashed, not cut."""
+    if len(alert_id) <= DEDUP_KEY_CHARACTERS_MAX and alert_id.strip():
+        return alert_id
+    return hashlib.sha256(alert_id.encode()).hexdigest()
+
+
+def _moment(time_us: int) -> str:
+    """ISO 8601; nothing for a time that no calendar has, and PagerDuty then takes its own."""
+    try:
+        return (EPOCH + timedelta(microseconds=time_us)).isoformat()
+    except OverflowError:
+        return ""
+
+
+def _cut(text: str) -> str:
+    return text[:TEXT_CHARACTERS_MAX]
 
 
 class PagerDutySink:

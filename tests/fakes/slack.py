@@ -86,22 +86,25 @@ class FakeSlack(FakeService):
             message = json.loads(await request.read())
         except ValueError:
             return "invalid_json", []
-        if not isinstance(message, dict):
-            return "json_not_object", []
-        if message.get("channel") not in CHANNELS:
-            return "channel_not_found", []
-        text = message.get("text")
-        if not isinstance(text, str) or not text.strip():
-            return "no_text", []
-        if length(text) > FALLBACK_MAX:
-            return "msg_too_long", []
-        if "metadata" in message and not _is_metadata(message["metadata"]):
-            return "invalid_metadata_format", []
-        wrong = list(_wrong_blocks(message.get("blocks", [])))
-        if wrong:
-            return "invalid_blocks", wrong
-        total = sum(length(json.dumps(block, ensure_ascii=False)) for block in message.get("blocks", []))
-        return ("msg_blocks_too_long", []) if total > MESSAGE_BLOCKS_MAX else ("", [])
+        return refusal(message) if isinstance(message, dict) else ("json_not_object", [])
+
+
+def refusal(message: dict[str, Any]) -> tuple[str, list[str]]:
+    """The error that Slack gives to this message, and what it says of the blocks; nothing where it is posted."""
+    if message.get("channel") not in CHANNELS:
+        return "channel_not_found", []
+    text = message.get("text")
+    if not isinstance(text, str) or not text.strip():
+        return "no_text", []
+    if length(text) > FALLBACK_MAX:
+        return "msg_too_long", []
+    if "metadata" in message and not _is_metadata(message["metadata"]):
+        return "invalid_metadata_format", []
+    wrong = list(_wrong_blocks(message.get("blocks", [])))
+    if wrong:
+        return "invalid_blocks", wrong
+    total = sum(length(json.dumps(block, ensure_ascii=False)) for block in message.get("blocks", []))
+    return ("msg_blocks_too_long", []) if total > MESSAGE_BLOCKS_MAX else ("", [])
 
 
 def _is_metadata(metadata: Any) -> bool:
