@@ -39,11 +39,13 @@ def render(alert: Alert, routing_key: str) -> dict[str, Any]:
     }
     if moment := _moment(alert.time_us):
         payload["timestamp"] = moment
+    links = [{"href": _cut(alert.link), "text": "act on it"}] if alert.link.startswith("http") else []
     return {
         "routing_key": routing_key,
         "event_action": "trigger",
         "dedup_key": _dedup_key(alert.alert_id),
         "payload": payload,
+        "links": links,
     }
 
 

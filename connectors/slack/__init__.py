@@ -48,9 +48,12 @@ def render(alert: Alert, channel: str) -> dict[str, Any]:
             {
                 "type": "section",
                 "fields": [
-                    _mrkdwn(f"*{name}*\n" + fit(line, FIELD_CHARACTERS_MAX - len(name) - 3))
-                    for name, line in lines.items()
-                    if line
+                    *(
+                        _mrkdwn(f"*{name}*\n" + fit(line, FIELD_CHARACTERS_MAX - len(name) - 3))
+                        for name, line in lines.items()
+                        if line
+                    ),
+                    *_link(alert.link),
                 ],
             },
         ],
@@ -64,6 +67,14 @@ def fit(text: str, most: int, escapes: Mapping[str, str] = _ESCAPES) -> str:
     if not used or used[-1] <= most:
         return "".join(pieces)
     return "".join(pieces[: bisect_right(used, most - len(CUT))]) + CUT
+
+
+def _link(link: str) -> list[dict[str, Any]]:
+    """Where to act on it, as the only link of the message; none where it isn't an address, or can't be told whole."""
+    address = fit(link, FIELD_CHARACTERS_MAX - 20)
+    if not link.startswith(("https://", "http://")) or not link.isprintable() or set(" |") & set(link):
+        return []
+    return [] if address.endswith(CUT) else [_mrkdwn(f"*Act on it*\n<{address}|open>")]
 
 
 def _mrkdwn(text: str) -> dict[str, Any]:

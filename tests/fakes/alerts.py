@@ -52,4 +52,5 @@ def alerts() -> st.SearchStrategy[Alert]:
         database=_text,
         person=_text,
         statement=_text,
+        link=st.one_of(st.just(""), _text, _text.map("https://taprail.example/approvals/".__add__)),
     )

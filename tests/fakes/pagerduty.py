@@ -72,6 +72,9 @@ def _errors(body: bytes) -> Iterator[str]:
         yield f"'event_action' is not one of {', '.join(ACTIONS)}"
     if "dedup_key" in event and not _is_text(event["dedup_key"], DEDUP_KEY_MAX):
         yield f"'dedup_key' has 1 to {DEDUP_KEY_MAX} characters"
+    links = event.get("links", [])
+    if not isinstance(links, list) or not all(isinstance(k, dict) and _is_text(k.get("href"), BODY_MAX) for k in links):
+        yield "'links' is not a list of objects with a 'href'"
     if event.get("event_action") == "trigger":
         payload = event.get("payload")
         yield from _payload_errors(payload) if isinstance(payload, dict) else ["'payload' is missing or blank"]

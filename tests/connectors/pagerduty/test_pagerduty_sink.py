@@ -41,6 +41,13 @@ async def test_every_severity_is_one_of_pagerdutys(pagerduty: FakePagerDuty, sev
     assert event["payload"]["severity"] == expected[severity]
 
 
+async def test_the_link_is_told(pagerduty: FakePagerDuty) -> None:
+    await sink(pagerduty).deliver(alert(link="https://taprail.example/approvals/tap-1-7-42"))
+    assert pagerduty.received[0]["links"] == [
+        {"href": "https://taprail.example/approvals/tap-1-7-42", "text": "act on it"}
+    ]
+
+
 async def test_the_event_says_who_where_and_when(pagerduty: FakePagerDuty) -> None:
     await sink(pagerduty).deliver(alert())
     payload = pagerduty.received[0]["payload"]
@@ -55,7 +62,18 @@ async def test_the_event_says_who_where_and_when(pagerduty: FakePagerDuty) -> No
 async def test_100_000_characters_everywhere_fit(pagerduty: FakePagerDuty, piece: str) -> None:
     """A control character takes six bytes of JSON: what counts is the body's size, not the text's."""
     long = piece * 100_000
-    names = ("summary", "title", "environment", "server", "database", "person", "statement", "rule", "detection_id")
+    names = (
+        "summary",
+        "title",
+        "environment",
+        "server",
+        "database",
+        "person",
+        "statement",
+        "rule",
+        "detection_id",
+        "link",
+    )
     await sink(pagerduty).deliver(alert(**dict.fromkeys(names, long)))
     [event] = pagerduty.received
     assert len(json.dumps(event)) < BODY_MAX * 2

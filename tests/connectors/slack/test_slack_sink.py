@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 from hypothesis import given
+from msgspec.structs import replace
 
 from taprail.connectors.retry import DeliveryError, Retry
 from taprail.connectors.slack import SlackSink, fit, render
@@ -42,9 +43,26 @@ def test_any_alert_is_accepted(any_alert: Alert) -> None:
 
 @given(alerts())
 def test_no_alert_mentions_links_or_leaves_half_an_entity(any_alert: Alert) -> None:
-    message = render(any_alert, "C0ALERTS")
+    message = render(replace(any_alert, link=""), "C0ALERTS")
     assert control_sequences(message) == []
     assert raw_characters(message) == []
+
+
+@given(alerts())
+def test_the_only_link_is_the_alerts_own(any_alert: Alert) -> None:
+    found = control_sequences(render(any_alert, "C0ALERTS"))
+    assert found in ([], [f"<{html.escape(any_alert.link, quote=False)}|open>"])
+
+
+def test_the_link_is_told() -> None:
+    message = render(alert(link="https://taprail.example/approvals/tap-1-7-42"), "C0ALERTS")
+    assert control_sequences(message) == ["<https://taprail.example/approvals/tap-1-7-42|open>"]
+    assert refusal(message) == ("", [])
+
+
+@pytest.mark.parametrize("link", ["!channel", "@U123", "javascript:alert(1)", "https://x|<!channel>", "https://x\ny"])
+def test_what_is_no_address_is_no_link(link: str) -> None:
+    assert control_sequences(render(alert(link=link), "C0ALERTS")) == []
 
 
 @given(alerts())
