@@ -12,6 +12,7 @@ from typing import Any
 
 import aiohttp
 import jwt
+from cryptography.exceptions import UnsupportedAlgorithm
 
 from taprail.schemas.errors import RefusedError
 
@@ -69,24 +70,46 @@ class ProviderKeys:
                 metadata = await _get(session, f"{self.issuer}/.well-known/openid-configuration")
                 if str(metadata.get("issuer", "")).rstrip("/") != self.issuer:
                     return  # another issuer's metadata (mix-up): its keys prove nothing to us
-                keys = await _get(session, metadata["jwks_uri"])
-        except (aiohttp.ClientError, TimeoutError, ValueError, KeyError):
+                keys = _parse(await _get(session, _address(metadata, "jwks_uri")))
+        except (aiohttp.ClientError, TimeoutError, ValueError, RecursionError):
             return  # the caller decides what a provider that is away means
-        self.metadata = metadata
-        self._keys = {key["kid"]: _parse(key) for key in keys.get("keys", []) if _usable(key)}
+        self.metadata, self._keys = metadata, keys
         self._fetched = time.monotonic()
 
 
+def _parse(key_set: dict[str, Any]) -> dict[str, jwt.PyJWK]:
+    """The keys of a set that can verify signatures, by key id; the others are passed over (RFC 7517, section 5)."""
+    listed = key_set.get("keys")
+    if not isinstance(listed, list):
+        raise ValueError("a key set without keys")
+    found = {}
+    for key in listed:
+        if not isinstance(key, dict) or not _usable(key):
+            continue
+        try:
+            found[key["kid"]] = jwt.PyJWK(key)
+        except (jwt.PyJWTError, UnsupportedAlgorithm, ValueError, TypeError, KeyError):
+            continue
+    return found
+
+
 def _usable(key: dict[str, Any]) -> bool:
-    return bool(key.get("kid")) and key.get("kty") in ("RSA", "EC", "OKP") and key.get("use", "sig") == "sig"
+    kid = key.get("kid")
+    named = isinstance(kid, str) and kid != ""
+    return named and key.get("kty") in ("RSA", "EC", "OKP") and key.get("use", "sig") == "sig"
 
 
-def _parse(key: dict[str, Any]) -> jwt.PyJWK:
-    return jwt.PyJWK(key)
+def _address(metadata: dict[str, Any], name: str) -> str:
+    address = metadata.get(name)
+    if not isinstance(address, str):
+        raise ValueError(f"the metadata has no {name}")
+    return address
 
 
 async def _get(session: aiohttp.ClientSession, url: str) -> dict[str, Any]:
     async with session.get(url, allow_redirects=False) as response:
         response.raise_for_status()
-        body: dict[str, Any] = await response.json(content_type=None)
+        body = await response.json(content_type=None)
+        if not isinstance(body, dict):
+            raise ValueError(f"{url} answers with no object")
         return body

@@ -48,15 +48,19 @@ class TokenVerifier:
 
     async def verify(self, token: str) -> Token:
         """Raises RefusedError where the token doesn't hold."""
-        if len(token) > TOKEN_BYTES_MAX:
-            raise RefusedError(f"a token of {len(token)} bytes is refused unread", hint=HINT)
+        size = len(token.encode(errors="surrogatepass"))
+        if size > TOKEN_BYTES_MAX:
+            raise RefusedError(f"a token of {size} bytes is refused unread", hint=HINT)
         try:
             header = jwt.get_unverified_header(token)
-        except jwt.InvalidTokenError:
+        except (jwt.InvalidTokenError, ValueError, RecursionError):
             raise RefusedError("the password is not an access token (JWT)", hint=HINT) from None
         self._check_header(header)
         key = await self.keys.key(str(header.get("kid", "")))
         claims = self._claims(token, key)
+        for name in ("sub", "jti"):  # PyJWT asks that they are there, not that they say something
+            if not claims[name].strip():
+                raise RefusedError(f"the token's claim {name!r} is blank", hint=HINT)
         return Token(self._person(claims), str(claims["jti"]), int(claims["exp"]) * 1_000_000)
 
     def _check_header(self, header: dict[str, Any]) -> None:
@@ -90,7 +94,7 @@ class TokenVerifier:
             raise RefusedError(f"the token isn't from {self.rules.issuer} (iss)", hint=HINT) from None
         except jwt.MissingRequiredClaimError as error:
             raise RefusedError(f"the token lacks the claim {error.claim!r}", hint=HINT) from None
-        except jwt.InvalidTokenError as error:
+        except (jwt.InvalidTokenError, ValueError, RecursionError) as error:
             raise RefusedError(f"the token doesn't hold: {type(error).__name__}", hint=HINT) from None
 
     def _person(self, claims: dict[str, Any]) -> Person:
@@ -99,11 +103,11 @@ class TokenVerifier:
         groups = claims.get(self.rules.groups_claim) or []
         if not isinstance(groups, list) or not all(isinstance(group, str) for group in groups):
             raise RefusedError(f"the token's claim {self.rules.groups_claim!r} isn't a list of names", hint=HINT)
-        actor = claims.get("act")  # RFC 8693, section 4.1: whom the subject's rights are used by
         kind = self._kind(claims)
-        if isinstance(actor, dict) and actor.get("sub"):
-            return Person(str(actor["sub"]), str(actor["sub"]), "agent", tuple(groups), self.rules.issuer, subject)
-        return Person(subject, name, kind, tuple(groups), self.rules.issuer)
+        if "act" not in claims:
+            return Person(subject, name, kind, tuple(groups), self.rules.issuer)
+        actor = _actor(claims["act"])
+        return Person(actor, actor, "agent", tuple(groups), self.rules.issuer, subject)
 
     def _kind(self, claims: dict[str, Any]) -> Kind:
         kind = claims.get(self.rules.kind_claim, "person")
@@ -112,3 +116,11 @@ class TokenVerifier:
         if claims.get("client_id") in self.rules.agent_clients:
             return "agent"
         return cast(Kind, kind)
+
+
+def _actor(claim: object) -> str:
+    """Who uses the subject's rights (RFC 8693, section 4.1). One who isn't named is not taken for the subject."""
+    actor = claim.get("sub") if isinstance(claim, dict) else None
+    if not isinstance(actor, str) or not actor.strip():
+        raise RefusedError("the token's claim 'act' doesn't say who acts", hint="it must be an object with a 'sub'")
+    return actor

@@ -1,0 +1,119 @@
+"""An identity provider whose every answer a test decides: keys, discovery document, and tokens of any shape.
+
+The provider of the local stack is a real one and well-behaved; this one is for what a provider, or somebody who
+pretends to be one, could also send.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+import uuid
+from typing import Any
+
+import jwt
+from aiohttp import web
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+
+from tests.fakes.server import FakeService
+
+AUDIENCE = "taprail"
+PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
+_RSA = rsa.generate_private_key(public_exponent=65_537, key_size=2_048)
+_RSA_OTHER = rsa.generate_private_key(public_exponent=65_537, key_size=2_048)
+
+
+def rsa_key() -> rsa.RSAPrivateKey:
+    """The provider's key; made once, because it takes long."""
+    return _RSA
+
+
+def other_rsa_key() -> rsa.RSAPrivateKey:
+    """A key that the provider doesn't have, until a test gives it."""
+    return _RSA_OTHER
+
+
+class FakeProvider(FakeService):
+    """`url` is the issuer. `keys` are published by key id; `jwks` and `metadata`, where set, are answered instead."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.keys: dict[str, PrivateKey] = {"key-1": rsa_key()}
+        self.jwks: bytes | None = None
+        self.metadata: bytes | None = None
+        self.wait_s = 0.0
+
+    def discovery(self) -> dict[str, Any]:
+        return {
+            "issuer": self.url,
+            "jwks_uri": f"{self.url}/jwks",
+            "authorization_endpoint": f"{self.url}/authorize",
+            "token_endpoint": f"{self.url}/token",
+        }
+
+    def claims(self, **changes: Any) -> dict[str, Any]:
+        """A good token's claims with these changes; None takes a claim away."""
+        now = int(time.time())
+        good = {
+            "iss": self.url,
+            "aud": AUDIENCE,
+            "sub": "ann",
+            "client_id": "psql",
+            "iat": now,
+            "exp": now + 600,
+            "jti": str(uuid.uuid4()),
+            "groups": ["engineers"],
+        }
+        return {name: value for name, value in (good | changes).items() if value is not None}
+
+    def token(
+        self,
+        key: PrivateKey | None = None,
+        *,
+        algorithm: str = "RS256",
+        header: dict[str, Any] | None = None,
+        **changes: Any,
+    ) -> str:
+        """Signed with the provider's key, or another; `header` is merged into the JOSE header."""
+        headers = {"kid": "key-1", "typ": "at+jwt"} | (header or {})
+        payload = json.dumps(self.claims(**changes)).encode()  # `jwt.encode` would refuse what attackers send
+        return jwt.PyJWS().encode(payload, key or rsa_key(), algorithm=algorithm, headers=headers)
+
+    def _routes(self, app: web.Application) -> None:
+        app.router.add_get("/.well-known/openid-configuration", self._discover)
+        app.router.add_get("/jwks", self._keys)
+        app.router.add_route("*", "/{rest:.*}", self._elsewhere)
+
+    async def _discover(self, _: web.Request) -> web.Response:
+        await self._pause()
+        return _json(self.metadata or json.dumps(self.discovery()).encode())
+
+    async def _keys(self, _: web.Request) -> web.Response:
+        await self._pause()
+        return _json(self.jwks or json.dumps({"keys": self.published()}).encode())
+
+    def published(self) -> list[dict[str, Any]]:
+        return [{**public_jwk(key), "kid": kid, "use": "sig"} for kid, key in self.keys.items()]
+
+    async def _elsewhere(self, request: web.Request) -> web.Response:
+        """Nobody should have come here: a token's header may name any address."""
+        self.refused.append(request.path)
+        return web.Response(status=404)
+
+    async def _pause(self) -> None:
+        if self.wait_s:
+            await asyncio.sleep(self.wait_s)
+
+
+def public_jwk(key: PrivateKey) -> dict[str, Any]:
+    """The public part as a JWK (RFC 7517, RFC 8037)."""
+    if isinstance(key, rsa.RSAPrivateKey):
+        return jwt.algorithms.RSAAlgorithm.to_jwk(key.public_key(), as_dict=True)
+    if isinstance(key, ec.EllipticCurvePrivateKey):
+        return jwt.algorithms.ECAlgorithm.to_jwk(key.public_key(), as_dict=True)
+    return jwt.algorithms.OKPAlgorithm.to_jwk(key.public_key(), as_dict=True)
+
+
+def _json(body: bytes) -> web.Response:
+    return web.Response(body=body, content_type="application/json")
