@@ -1,16 +1,18 @@
-"""May this person decide on this held statement? A plain function, and the signature on its answer."""
+"""May this person decide on this held statement? Plain functions, and the signature on their answer."""
 
 from __future__ import annotations
 
 from typing import Literal
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from msgspec import DecodeError
 
-from taprail.schemas.control import Decision, SignedRecord, sign
-from taprail.schemas.errors import RefusedError
+from taprail.schemas.control import Decision, SignedRecord, open_signed, sign
+from taprail.schemas.errors import RefusedError, SignatureError
 from taprail.schemas.records import Approval, Person
 
 REASON_CHARACTERS_MAX = 500
+TICKET_CHARACTERS_MAX = 100
 
 
 def decide(
@@ -30,6 +32,8 @@ def decide(
         raise RefusedError("a decision needs a reason", hint="say in a sentence why")
     if len(reason) > REASON_CHARACTERS_MAX:
         raise RefusedError(f"a reason has at most {REASON_CHARACTERS_MAX} characters", hint="say it in a sentence")
+    if len(ticket) > TICKET_CHARACTERS_MAX:
+        raise RefusedError(f"a ticket has at most {TICKET_CHARACTERS_MAX} characters", hint="give its number")
     return Decision(
         approval_id=approval.approval_id,
         binding=approval.binding,
@@ -44,14 +48,18 @@ def decide(
 
 def check_approver(approval: Approval, approver: Person) -> None:
     """Nobody decides on what he asked for himself, nor on what an agent asks in his name; agents never decide."""
-    requesters = {approval.person.subject, approval.person.on_behalf_of} - {""}
-    if requesters & ({approver.subject, approver.on_behalf_of} - {""}):
+    if asked_by(approval.person, approver):
         raise RefusedError("nobody decides on what he asked for himself", hint="ask another approver")
     if approver.kind != "person":
         raise RefusedError(f"a {approver.kind} can't decide, only a person can", hint="ask an approver")
     if not set(approver.groups) & set(approval.approvers):
         groups = ", ".join(approval.approvers) or "nobody"
         raise RefusedError(f"{approver.name} may not decide on this", hint=f"these groups may: {groups}")
+
+
+def asked_by(requester: Person, person: Person) -> bool:
+    """Whether this person, or one in whose name he acts, is the requester, or one in whose name that one acts."""
+    return bool({requester.subject, requester.on_behalf_of} & {person.subject, person.on_behalf_of} - {""})
 
 
 def sign_decision(decision: Decision, private_key: Ed25519PrivateKey, key_id: str) -> SignedRecord:
@@ -63,3 +71,20 @@ def sign_decision(decision: Decision, private_key: Ed25519PrivateKey, key_id: st
         key_id=key_id,
         now_us=decision.decided_us,
     )
+
+
+def open_decision(record: SignedRecord, public_keys: dict[str, Ed25519PublicKey]) -> Decision:
+    """The decision in a record of `taprail.decisions`. Raises SignatureError where it isn't to be believed."""
+    if record.kind != "decision":
+        raise SignatureError(f"a {record.kind} record stands among the decisions", hint="find out who wrote it")
+    try:
+        decision = open_signed(record, Decision, public_keys=public_keys)
+    except DecodeError as error:
+        raise SignatureError(
+            f"decision {record.key!r} is signed and can't be read: {error}", hint="is everything of one version?"
+        ) from None
+    if decision.approval_id != record.key:
+        raise SignatureError(
+            f"a decision on {decision.approval_id!r} has the key {record.key!r}", hint="find out who wrote it"
+        )
+    return decision

@@ -8,14 +8,15 @@ import threading
 import time
 from collections.abc import Mapping
 
-from confluent_kafka import KafkaError, Message, Producer
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from taprail.connectors.kafka.follow import Follower
 from taprail.schemas import avro
-from taprail.schemas.control import Decision, SignedRecord, open_signed
+from taprail.schemas.control import SignedRecord
 from taprail.schemas.errors import RefusedError, SignatureError
 from taprail.schemas.records import Approval
+from taprail.streams.approvals.decide import open_decision
 from taprail.streams.approvals.pending import PendingApprovals
 
 BACK_US = 24 * 3600 * 1_000_000
@@ -38,7 +39,7 @@ def follow(
             pending.take_approval(record)
             return
         try:
-            pending.take_decision(open_signed(record, Decision, public_keys=public_keys))
+            pending.take_decision(open_decision(record, public_keys))
         except SignatureError as error:
             _log.error("%s: %s", topic, error)
 
@@ -58,17 +59,21 @@ class DecisionPublisher:
     async def __call__(self, record: SignedRecord) -> None:
         """Raises RefusedError where Kafka doesn't take it."""
         error = await asyncio.to_thread(self._publish, record)
-        if error is not None:
-            raise RefusedError(f"the decision could not be published: {error.str()}", hint="decide again")
+        if error:
+            raise RefusedError(f"the decision could not be published: {error}", hint="decide again")
 
-    def _publish(self, record: SignedRecord) -> KafkaError | None:
-        failed: list[KafkaError] = []
+    def _publish(self, record: SignedRecord) -> str:
+        """What went wrong, if anything did."""
+        failed: list[str] = []
 
         def delivered(error: KafkaError | None, _: Message) -> None:
             if error is not None:
-                failed.append(error)
+                failed.append(error.str())
 
         value = self._frame + avro.encode(record)
-        self._producer.produce(DECISIONS, value, record.key.encode(), on_delivery=delivered)
+        try:
+            self._producer.produce(DECISIONS, value, record.key.encode(), on_delivery=delivered)
+        except (BufferError, KafkaException) as error:
+            return str(error)
         self._producer.flush()
-        return failed[0] if failed else None
+        return failed[0] if failed else ""

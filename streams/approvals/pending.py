@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Literal
 
 from msgspec import Struct
@@ -24,9 +26,13 @@ TRANSITIONS: dict[tuple[State, str], State] = {
 
 
 class Entry(Struct):
+    """`confirmed`: the decision was read from its topic; the first one there is the one that the tap believes."""
+
     approval: Approval
     state: State = "requested"
     decision: Decision | None = None
+    deciding: bool = False
+    confirmed: bool = False
 
 
 class PendingApprovals:
@@ -45,19 +51,44 @@ class PendingApprovals:
         if (early := self._early.pop(approval.approval_id, None)) is not None:
             self.take_decision(early)
 
-    def take_decision(self, decision: Decision) -> None:
-        """The first decision counts."""
+    def take_decision(self, decision: Decision, *, confirmed: bool = True) -> None:
+        """The first one counts that was made in time, on exactly this, even where it is read after that time.
+
+        One that isn't confirmed was published by ourselves just now, and not read yet.
+        """
         entry = self._entries.get(decision.approval_id)
         if entry is None:
-            self._early[decision.approval_id] = decision
+            self._early.setdefault(decision.approval_id, decision)
             while len(self._early) > KEPT_MAX:
                 self._early.popitem(last=False)
-        elif (state := TRANSITIONS.get((entry.state, decision.decision))) is not None:
-            entry.state, entry.decision = state, decision
+            return
+        approval = entry.approval
+        fits = decision.binding == approval.binding and decision.decided_us < approval.expires_us
+        if fits and not entry.confirmed:
+            entry.state, entry.decision = TRANSITIONS["requested", decision.decision], decision
+            entry.confirmed = confirmed
+
+    @contextmanager
+    def deciding(self, approval_id: str, now_us: int) -> Iterator[Entry]:
+        """While a decision is on its way nobody decides beside it, and time doesn't run out; if it fails, it's open.
+
+        Raises RefusedError where it is decided, or being decided.
+        """
+        entry = self.get(approval_id)
+        self.expire(now_us)
+        if entry.state != "requested" or entry.deciding:
+            state = "being decided" if entry.deciding else entry.state
+            raise RefusedError(f"approval {approval_id} is {state} already", hint="nothing to do")
+        entry.deciding = True
+        try:
+            yield entry
+        finally:
+            entry.deciding = False
 
     def expire(self, now_us: int) -> list[Approval]:
         """Those whose time has just run out."""
-        late = [e for e in self._entries.values() if e.state == "requested" and now_us >= e.approval.expires_us]
+        open_ = [e for e in self._entries.values() if e.state == "requested" and not e.deciding]
+        late = [e for e in open_ if now_us >= e.approval.expires_us]
         for entry in late:
             entry.state = TRANSITIONS[entry.state, "expire"]
         return [entry.approval for entry in late]

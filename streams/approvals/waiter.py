@@ -12,10 +12,11 @@ from collections import OrderedDict
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from taprail.schemas.control import Decision, SignedRecord, open_signed
+from taprail.schemas.control import Decision, SignedRecord
 from taprail.schemas.errors import SignatureError
 from taprail.schemas.guard import Release
 from taprail.schemas.records import Person
+from taprail.streams.approvals.decide import asked_by, open_decision
 
 EARLY_MAX = 1000  # decisions that came before anybody waits for them (never normally: the tap asks first)
 _log = logging.getLogger("taprail.approvals")
@@ -32,13 +33,9 @@ class DecisionDesk:
         self.refused = 0
 
     def take(self, record: SignedRecord) -> None:
-        """Believe a decision whose signature holds; tell of any other."""
+        """Believe a decision whose signature holds; tell of any other. The first one counts."""
         try:
-            if record.kind != "decision":
-                raise SignatureError(f"a {record.kind} record stands among the decisions")
-            decision = open_signed(record, Decision, public_keys=self._public_keys)
-            if decision.approval_id != record.key:
-                raise SignatureError(f"a decision on {decision.approval_id!r} has the key {record.key!r}")
+            decision = open_decision(record, self._public_keys)
         except SignatureError as error:
             self.refused += 1
             _log.error("a decision is not believed: %s", error)
@@ -47,7 +44,7 @@ class DecisionDesk:
         if future is not None and not future.done():
             future.set_result(decision)
         elif future is None and decision.approval_id not in self._used:
-            self._early[decision.approval_id] = decision
+            self._early.setdefault(decision.approval_id, decision)
             while len(self._early) > EARLY_MAX:
                 self._early.popitem(last=False)
 
@@ -72,10 +69,10 @@ class DecisionDesk:
 def judge(decision: Decision, approval_id: str, binding: str, requester: Person) -> Release:
     """Whether a decision, already believed, lets exactly this statement of this requester run."""
     approver = decision.approver
-    if decision.binding != binding:
+    if decision.approval_id != approval_id or decision.binding != binding:
         return Release(False, approval_id, "the approval is for another statement", "denied")
-    if approver.subject in {requester.subject, requester.on_behalf_of}:
-        return Release(False, approval_id, "the requester approved it himself", "denied")
+    if asked_by(requester, approver) or approver.kind != "person":
+        return Release(False, approval_id, "the requester or a program decided, not another person", "denied")
     if decision.decided_us >= decision.expires_us:
         return Release(False, approval_id, "the decision came too late", "expired")
     if decision.decision != "approve":

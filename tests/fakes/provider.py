@@ -7,10 +7,13 @@ pretends to be one, could also send.
 from __future__ import annotations
 
 import asyncio
+import base64
+import hashlib
 import json
 import time
 import uuid
 from typing import Any
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import jwt
 from aiohttp import web
@@ -43,6 +46,8 @@ class FakeProvider(FakeService):
         self.jwks: bytes | None = None
         self.metadata: bytes | None = None
         self.wait_s = 0.0
+        self.granted: dict[str, dict[str, str]] = {}
+        self.token_answer: tuple[int, bytes] | None = None
 
     def discovery(self) -> dict[str, Any]:
         return {
@@ -80,9 +85,25 @@ class FakeProvider(FakeService):
         payload = json.dumps(self.claims(**changes)).encode()  # `jwt.encode` would refuse what attackers send
         return jwt.PyJWS().encode(payload, key or rsa_key(), algorithm=algorithm, headers=headers)
 
+    def grant(self, location: str, **changes: Any) -> str:
+        """What a browser brings back that was sent to `location`: the person has signed in, with these claims.
+
+        Asks what RFC 6749, section 4.1.1, and RFC 7636, section 4.3, want of the request.
+        """
+        parts = urlsplit(location)
+        query = dict(parse_qsl(parts.query, strict_parsing=True))
+        assert f"{parts.scheme}://{parts.netloc}{parts.path}" == f"{self.url}/authorize"
+        assert query["response_type"] == "code" and query["code_challenge_method"] == "S256"
+        assert len(base64.urlsafe_b64decode(query["code_challenge"] + "=")) == 32
+        assert len(query["state"]) >= 22, "128 bits or nobody believes in them"
+        code = f"code-{len(self.granted)}"
+        self.granted[code] = query | {"token": self.token(**changes)}
+        return f"{query['redirect_uri']}?{urlencode({'code': code, 'state': query['state']})}"
+
     def _routes(self, app: web.Application) -> None:
         app.router.add_get("/.well-known/openid-configuration", self._discover)
         app.router.add_get("/jwks", self._keys)
+        app.router.add_post("/token", self._token)
         app.router.add_route("*", "/{rest:.*}", self._elsewhere)
 
     async def _discover(self, _: web.Request) -> web.Response:
@@ -95,6 +116,20 @@ class FakeProvider(FakeService):
 
     def published(self) -> list[dict[str, Any]]:
         return [{**public_jwk(key), "kid": kid, "use": "sig"} for kid, key in self.keys.items()]
+
+    async def _token(self, request: web.Request) -> web.Response:
+        """A code's token, once, for whom it was given to and who has its verifier (RFC 7636, section 4.6)."""
+        form = await request.post()
+        if self.token_answer is not None:
+            status, body = self.token_answer
+            return web.Response(status=status, body=body, content_type="application/json")
+        granted = self.granted.pop(str(form.get("code")), None)
+        verifier = str(form.get("code_verifier", ""))
+        challenge = base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).rstrip(b"=").decode()
+        same = granted is not None and all(granted[name] == form.get(name) for name in ("client_id", "redirect_uri"))
+        if granted is None or not same or challenge != granted["code_challenge"] or not 43 <= len(verifier) <= 128:
+            return web.json_response({"error": "invalid_grant"}, status=400)
+        return web.json_response({"access_token": granted["token"], "token_type": "Bearer", "expires_in": 600})
 
     async def _elsewhere(self, request: web.Request) -> web.Response:
         """Nobody should have come here: a token's header may name any address."""
