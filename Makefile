@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 RUN := $(BIN)/python -m
 LOCKED := $(VENV)/.locked
 READY := $(VENV)/.ready
-BENCHES := $(filter-out bench/figures.py bench/table.py,$(sort $(wildcard bench/*.py)))
+BENCHES := $(filter-out bench/figures.py bench/table.py bench/traffic.py,$(sort $(wildcard bench/*.py)))
 UV := $(RUN) uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate \
       --no-emit-index-url --no-emit-find-links --python-version 3.11
 
@@ -42,7 +42,7 @@ lock: $(READY) ## Lock the newest versions that pyproject.toml allows
 	$(UV) --constraint requirements.lock --output-file deploy/requirements.lock pyproject.toml
 
 clean: ## Remove what was built here; stacks and caches elsewhere stay
-	rm -rf $(VENV) dist bench/out .hypothesis .mypy_cache .pytest_cache .ruff_cache connectors/postgres/*.so
+	rm -rf $(VENV) dist bench/out .hypothesis .mypy_cache .pytest_cache .ruff_cache connectors/postgres/*.so schemas/*.so
 
 $(BIN)/python:
 	@command -v $(PYTHON) >/dev/null || { echo "taprail needs Python 3.11 or newer: there is no $(PYTHON). \
@@ -58,7 +58,7 @@ $(LOCKED): requirements.lock | $(BIN)/python
 	@$(RUN) pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	@touch $@
 
-# rows.py is listed because its compiled copy is built here, and would win over an edited rows.py.
-$(READY): $(LOCKED) pyproject.toml hatch_build.py connectors/postgres/rows.py
+# The hot loops are listed because their compiled copies are built here, and would win over an edited source.
+$(READY): $(LOCKED) pyproject.toml hatch_build.py connectors/postgres/rows.py schemas/reader.py
 	@$(RUN) pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@

@@ -9,25 +9,23 @@
     taprail.changes, taprail.decisions   7 keep: what others decided and attributed        -> taprail.audit
 
 Everything of a batch is one Kafka transaction (`connectors/kafka/loop.py`). The audit body is the record's own bytes
-followed by the encoded enrichment, so nothing is encoded again; what rules don't read isn't decoded.
+followed by the encoded enrichment, so nothing is encoded again; and what recurs is rendered once.
 """
 
 from __future__ import annotations
 
-import io
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, cast
+from typing import Any
 
-import fastavro
 from confluent_kafka import Message
 from msgspec import Struct, json
 
 from taprail.connectors.kafka.loop import Out
 from taprail.connectors.kafka.registry import frame, unframe
 from taprail.connectors.siem.ocsf import datastore_activity, detection_finding
-from taprail.schemas import avro, records
+from taprail.schemas import avro, reader, records
 from taprail.schemas.envelope import Sealer
 from taprail.schemas.errors import RecordError, StackError
 from taprail.schemas.records import (
@@ -42,20 +40,21 @@ from taprail.schemas.records import (
 )
 from taprail.streams.detections.found import Found, alert_of, detection_of, relation_names
 from taprail.streams.detections.rules import SESSION_RULES, STATEMENT_RULES, Rule, outcome_rules
-from taprail.streams.identity.enrich import Directory, enrich
+from taprail.streams.identity.enrich import Directory, enrich_encoded
 from taprail.streams.sequence import Seen, ranges
 
 AUDIT = "taprail.audit"
 TAPS = {"taprail.statements": "statement", "taprail.outcomes": "outcome", "taprail.sessions": "session"}
 PASSED = {"taprail.changes": "change", "taprail.decisions": "decision"}
 TOPICS = (*TAPS, *PASSED)
-# The last field that rules and the SIEM event read; what stands behind it in the schema isn't decoded.
-PREFIX_END = {"statement": "client_address", "outcome": "fingerprint", "session": "reason"}
 POISON_WINDOW, POISON_MIN = 200, 50
 _RECORDS: dict[str, type[Struct]] = {
     "statement": records.Statement,
     "outcome": records.Outcome,
     "session": records.Session,
+}
+_KIND_HEADERS = {
+    kind: (("kind", kind.encode()),) for kind in (*TAPS.values(), *PASSED.values(), "detection", "alert", "approval")
 }
 
 
@@ -86,7 +85,7 @@ class Pipeline:
             "outcome": outcome_rules(large_read_rows),
             "session": SESSION_RULES,
         }
-        self._prefixes = {kind: _prefix_schema(kind) for kind in _RECORDS}
+        self._types = {kind: reader.type_of(avro.schema_of(record)) for kind, record in _RECORDS.items()}
         self._seen: dict[tuple[str, int], Seen] = {}
         self._read_well: deque[bool] = deque(maxlen=POISON_WINDOW)
         self._decode_statement = avro.decoder(Statement)
@@ -122,22 +121,25 @@ class Pipeline:
     def _tap_record(
         self, kind: str, message: Message, now_us: int, covered: dict[tuple[str, int], list[int]], out: list[Out]
     ) -> None:
-        _, body = unframe(message.value())
-        record = self._prefix(kind, body)
+        schema_id, encoded = unframe(message.value())
+        try:
+            record = reader.read(encoded, self._types[kind])
+        except (ValueError, IndexError) as error:
+            raise RecordError(f"{len(encoded)} bytes under schema {schema_id} are not a {kind}: {error}") from error
         tap, epoch, sequence = record["tap"], record["epoch"], record["sequence"]
         if not self._seen[message.topic() or "", message.partition() or 0].new(tap, epoch, sequence):
             return
         covered.setdefault((tap, epoch), []).append(sequence)
         found = [f for rule in self._rules[kind] if (f := rule(record)) is not None]
-        enrichment = enrich(record, self._directory, tuple(f.rule for f in found), now_us)
-        value = self._frames.enriched[kind] + body + avro.encode_suffix(enrichment)
+        suffix = enrich_encoded(record, self._directory, tuple(f.rule for f in found), now_us)
+        value = self._frames.enriched[kind] + encoded + suffix
         out.append(_audit(kind, statement_id(tap, epoch, sequence), value))
         for each in found:
             self._detected(each, detection_of(each, record, kind), out)
         if kind == "statement":
             out.append(Out("taprail.siem", message.key() or b"", json.encode(datastore_activity(record))))
             if record["action"] == "hold":
-                self._held(self._decode_statement(body), out)
+                self._held(self._decode_statement(encoded), out)
 
     def _detected(self, found: Found, detection: Detection, out: list[Out]) -> None:
         out += self._both("taprail.detections", "detection", detection.detection_id, detection)
@@ -161,12 +163,6 @@ class Pipeline:
 
     def _record(self, topic: str, key: str, record: Struct) -> Out:
         return Out(topic, key.encode(), self._frames.plain[type(record)] + avro.encode(record))
-
-    def _prefix(self, kind: str, body: bytes) -> Mapping[str, Any]:
-        try:
-            return cast(Mapping[str, Any], fastavro.schemaless_reader(io.BytesIO(body), self._prefixes[kind], None))
-        except (EOFError, IndexError, ValueError, TypeError, StopIteration) as error:
-            raise RecordError(f"{len(body)} bytes are not a {kind}: {error}") from error
 
     def _dead_letter(self, message: Message, error: RecordError, now_us: int) -> Out:
         """Keep what can't be read. Where most of it can't, the fault is ours: stop rather than send it all there."""
@@ -213,11 +209,4 @@ def approval_of(statement: Statement) -> Approval:
 
 
 def _audit(kind: str, key: str, value: bytes) -> Out:
-    return Out(AUDIT, key.encode(), value, (("kind", kind.encode()),))
-
-
-def _prefix_schema(kind: str) -> Any:
-    schema = avro.schema_of(_RECORDS[kind])
-    names = [field["name"] for field in schema["fields"]]
-    kept = schema["fields"][: names.index(PREFIX_END[kind]) + 1]
-    return fastavro.parse_schema({**schema, "name": f"{schema['name']}Prefix", "fields": kept})
+    return Out(AUDIT, key.encode(), value, _KIND_HEADERS[kind])
