@@ -34,6 +34,7 @@ CONSUMER: dict[str, str | int | bool] = {
     "fetch.queue.backoff.ms": 10,  # its default of 1000 stalls a reader that is faster than the broker
     "fetch.wait.max.ms": 10,
     "check.crcs": False,
+    "session.timeout.ms": 10_000,
     "partition.assignment.strategy": "range",  # a session's statements and outcomes meet in one process
 }
 PRODUCER: dict[str, str | int | bool] = {
@@ -114,9 +115,9 @@ class _Session:
         self._step = loop.step()
         identity = f"{loop.group}-{loop.instance}"
         self._producer = Producer({**loop.kafka, **PRODUCER, "transactional.id": identity}, logger=_log)
-        self._consumer = Consumer(
-            {**loop.kafka, **CONSUMER, "group.id": loop.group, "client.id": identity}, logger=_log
-        )
+        # A static member (KIP-345): one that was killed takes its place again without waiting for its session's end.
+        member = {"group.id": loop.group, "group.instance.id": identity, "client.id": identity}
+        self._consumer = Consumer({**loop.kafka, **CONSUMER, **member}, logger=_log)
 
     def run(self, stop: threading.Event, ready: Callable[[], None]) -> None:
         self._producer.init_transactions(START_TIMEOUT_SECONDS)
