@@ -17,21 +17,24 @@ class ApprovalsClient:
 
     def pending(self, token: str) -> list[dict[str, Any]]:
         """What waits for a decision that this person may take."""
-        found: list[dict[str, Any]] = self._ask("GET", "/approvals", token)["approvals"]
+        found: list[dict[str, Any]] = self._ask("GET", "/approvals", token, "approvals")["approvals"]
         return found
 
     def show(self, token: str, approval_id: str) -> dict[str, Any]:
-        return self._ask("GET", f"/approvals/{quote(approval_id, safe='')}", token)
+        return self._ask("GET", f"/approvals/{quote(approval_id, safe='')}", token, "approval_id")
 
     def decide(
         self, token: str, approval_id: str, decision: Literal["approve", "deny"], reason: str, ticket: str = ""
     ) -> str:
         """Decide; returns the service's sentence. Raises RefusedError where it says no."""
         body = {"decision": decision, "reason": reason, "ticket": ticket}
-        answer = self._ask("POST", f"/approvals/{quote(approval_id, safe='')}/decision", token, body)
+        answer = self._ask("POST", f"/approvals/{quote(approval_id, safe='')}/decision", token, "message", body)
         return str(answer["message"])
 
-    def _ask(self, method: str, path: str, token: str, body: object = None) -> dict[str, Any]:
+    def _ask(self, method: str, path: str, token: str, expected: str, body: object = None) -> dict[str, Any]:
+        """The answer's object, which has the field `expected`."""
+        if not token.isascii() or not token.isprintable():
+            raise RefusedError("this is not an access token", hint="get a new token")
         headers = {"Authorization": f"Bearer {token}", "Accept": "application/json", "Content-Type": "application/json"}
         payload = None if body is None else json.encode(body)
         try:
@@ -41,12 +44,13 @@ class ApprovalsClient:
         decoded = _decode(answer)
         if answer.status >= 400:
             raise RefusedError(str(decoded.get("error", f"status {answer.status}")), hint=str(decoded.get("hint", "")))
+        if expected not in decoded:
+            raise StackError(f"{self._url} doesn't answer as the approvals service does", hint="is the address right?")
         return decoded
 
 
 def _decode(answer: Answer) -> dict[str, Any]:
     try:
-        decoded: dict[str, Any] = json.decode(answer.body)
-    except DecodeError:
-        return {"error": f"the approvals service answered with status {answer.status} and no JSON"}
-    return decoded
+        return json.decode(answer.body, type=dict[str, Any])
+    except (DecodeError, RecursionError):
+        return {"error": f"the approvals service answered with status {answer.status} and no JSON object"}

@@ -1,9 +1,14 @@
-"""The approvals pages as HTML: pure functions, everything escaped, no script."""
+"""The approvals pages as HTML: pure functions, everything escaped, no script.
+
+Who decides must see what runs: characters that hide, or that turn the direction of text, are shown as their codes
+(CVE-2021-42574, "Trojan Source").
+"""
 
 from __future__ import annotations
 
+import html
+import unicodedata
 from datetime import UTC, datetime
-from html import escape
 
 from taprail.schemas.records import Approval, Person
 from taprail.streams.approvals.pending import Entry
@@ -19,6 +24,19 @@ ul.list { list-style: none; padding: 0; } ul.list li { border-bottom: 1px solid 
 button { font: inherit; padding: .4rem 1.4rem; border: 0; border-radius: 6px; color: white; margin-right: .6rem; }
 button.yes { background: var(--yes); } button.no { background: var(--no); } .error { color: var(--no); }
 """
+
+LISTED_CHARACTERS_MAX = 120
+_UNSEEN = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
+
+
+def visible(text: str) -> str:
+    """Every character that can't be seen, but for spaces, tabs and ends of lines, as `\\u` and its code."""
+    lines = text.replace("\r\n", "\n")
+    return "".join(c if c in "\n\t" or unicodedata.category(c) not in _UNSEEN else f"\\u{ord(c):04x}" for c in lines)
+
+
+def escape(text: str) -> str:
+    return html.escape(visible(text))
 
 
 def page(title: str, body: str, person: Person | None) -> str:
@@ -77,7 +95,8 @@ def _form(approval_id: str, csrf: str) -> str:
 
 
 def _short(text: str) -> str:
-    return " ".join(text.split())[:120]
+    line = " ".join(text.split())
+    return line if len(line) <= LISTED_CHARACTERS_MAX else f"{line[:LISTED_CHARACTERS_MAX]}…"
 
 
 def _clock(time_us: int) -> str:

@@ -1,7 +1,8 @@
 """The approvals service: GET shows and never changes anything, a signed-in POST decides.
 
-Programs sign in with `Authorization: Bearer`, browsers through the identity provider (see `browser.py`). The
-statement's full text is shown to those who may decide on it, and to nobody else; each look at it is logged.
+Programs sign in with `Authorization: Bearer`, browsers through the identity provider (see `browser.py`). An approval is
+shown to those who may decide on it and to who asked for it; the statement's full text to the former only, and each look
+at it is logged.
 """
 
 from __future__ import annotations
@@ -18,19 +19,21 @@ from msgspec import Struct, json, to_builtins
 from taprail.connectors.oidc.tokens import TokenVerifier
 from taprail.schemas.control import SignedRecord
 from taprail.schemas.envelope import Sealer
-from taprail.schemas.errors import RefusedError, TaprailError
-from taprail.schemas.records import Approval, Person
+from taprail.schemas.errors import RefusedError, SignatureError, TaprailError
+from taprail.schemas.records import Approval, Person, statement_id
 from taprail.streams.approvals import pages
-from taprail.streams.approvals.browser import BrowserSessions
-from taprail.streams.approvals.decide import decide, sign_decision
-from taprail.streams.approvals.pending import PendingApprovals, may_decide
+from taprail.streams.approvals.browser import BrowserSession, BrowserSessions, NotSignedInError
+from taprail.streams.approvals.decide import asked_by, decide, sign_decision
+from taprail.streams.approvals.pending import Entry, PendingApprovals, may_decide
 from taprail.streams.recording import Values
 
 FORM_BYTES_MAX = 16 << 10
+FORM_TYPE = "application/x-www-form-urlencoded"
 HEADERS = {
-    "Content-Security-Policy": "default-src 'none'; style-src 'self'; form-action 'self'; frame-ancestors 'none'",
+    "Content-Security-Policy": "default-src 'none'; style-src 'self'; form-action 'self'; base-uri 'none'; "
+    "frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
+    "Referrer-Policy": "same-origin",  # with `no-referrer` browsers would send our own forms as from nowhere
     "Cache-Control": "no-store",
 }
 _log = logging.getLogger("taprail.approvals")
@@ -65,17 +68,34 @@ def application(service: Service) -> web.Application:
     return app
 
 
-async def _person(request: web.Request) -> Person:
-    """Who asks. Raises RefusedError for nobody."""
+class Caller(Struct, frozen=True):
+    """Who asks; `session` is his browser's, None for a program with a token."""
+
+    person: Person
+    session: BrowserSession | None
+
+
+async def _caller(request: web.Request) -> Caller:
+    """Raises RefusedError for nobody, and for a token that doesn't hold."""
     service = request.app[SERVICE]
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
     if scheme.lower() == "bearer" and token:
-        return (await service.verifier.verify(token)).person
-    return service.browser.session(request).person
+        return Caller((await service.verifier.verify(token)).person, None)
+    session = service.browser.session(request)
+    return Caller(session.person, session)
+
+
+def _entry(request: web.Request, person: Person) -> Entry:
+    """The approval that is asked for. Raises RefusedError for whom it doesn't concern."""
+    entry = request.app[SERVICE].pending.get(request.match_info["id"])
+    if not may_decide(entry.approval, person) and not asked_by(entry.approval.person, person):
+        groups = ", ".join(entry.approval.approvers) or "nobody"
+        raise RefusedError(f"{person.name} may not decide on this", hint=f"these groups may: {groups}")
+    return entry
 
 
 async def _list(request: web.Request) -> web.Response:
-    person = await _person(request)
+    person = (await _caller(request)).person
     found = request.app[SERVICE].pending.for_approver(person, _now_us())
     if _wants_json(request):
         return _json({"approvals": [_public(approval) for approval in found]})
@@ -83,50 +103,53 @@ async def _list(request: web.Request) -> web.Response:
 
 
 async def _show(request: web.Request) -> web.Response:
-    person = await _person(request)
-    service = request.app[SERVICE]
+    caller = await _caller(request)
+    service, person = request.app[SERVICE], caller.person
     service.pending.expire(_now_us())
-    entry = service.pending.get(request.match_info["id"])
+    entry = _entry(request, person)
     may = may_decide(entry.approval, person)
     text = _text(service, entry.approval, person) if may else entry.approval.normalized
     if _wants_json(request):
         return _json({**_public(entry.approval), "state": entry.state, "text": text})
-    csrf = "" if "Authorization" in request.headers else service.browser.session(request).csrf
-    return _html(pages.detail(entry, text, person, csrf, may))
+    return _html(pages.detail(entry, text, person, caller.session.csrf if caller.session else "", may))
 
 
 async def _decide(request: web.Request) -> web.Response:
-    person = await _person(request)
-    service = request.app[SERVICE]
-    by_token = "Authorization" in request.headers
-    fields = await _fields(request, by_token)
-    if not by_token:
-        service.browser.check_csrf(request, fields.get("csrf", ""))
+    caller = await _caller(request)
+    service, person = request.app[SERVICE], caller.person
+    if caller.session is None:
+        fields = await _json_fields(request)
+    else:
+        fields = await _form_fields(request)
+        service.browser.check_form(request, fields.get("csrf", ""))
     if fields.get("decision") not in ("approve", "deny"):
         raise RefusedError("a decision is `approve` or `deny`", hint="send one of them")
     answer = cast(Literal["approve", "deny"], fields["decision"])
-    entry = service.pending.get(request.match_info["id"])
-    service.pending.expire(_now_us())
-    if entry.state != "requested":
-        raise RefusedError(f"approval {entry.approval.approval_id} is {entry.state} already", hint="nothing to do")
-    decision = decide(
-        entry.approval, person, answer, fields.get("reason", ""), now_us=_now_us(), ticket=fields.get("ticket", "")
-    )
-    service.pending.take_decision(decision)  # before the await: a second click finds it decided
-    await service.publish(sign_decision(decision, service.private_key, service.key_id))
+    approval, now_us = _entry(request, person).approval, _now_us()
+    with service.pending.deciding(approval.approval_id, now_us):
+        reason, ticket = fields.get("reason", ""), fields.get("ticket", "")
+        decision = decide(approval, person, answer, reason, now_us=now_us, ticket=ticket)
+        await service.publish(sign_decision(decision, service.private_key, service.key_id))
+        service.pending.take_decision(decision, confirmed=False)
     _log.info("%s: %s by %s", decision.approval_id, answer, person.subject)
     told = f"{decision.approval_id}: {'approved; it runs once' if answer == 'approve' else 'denied'}"
     return _json({"message": told}) if _wants_json(request) else _html(pages.message("Decided", told, person))
 
 
-async def _fields(request: web.Request, as_json: bool) -> Mapping[str, str]:
-    if not as_json:
-        return {name: str(value) for name, value in (await request.post()).items()}
+async def _form_fields(request: web.Request) -> Mapping[str, str]:
+    if request.content_type != FORM_TYPE:
+        raise RefusedError(f"a form is {FORM_TYPE}", hint="open the page, and decide there")
     try:
-        fields: dict[str, Any] = json.decode(await request.read(), type=dict[str, Any])
-    except ValueError as error:
-        raise RefusedError(f"the body is not a JSON object: {error}") from error
-    return {name: str(value) for name, value in fields.items()}
+        return {name: str(value) for name, value in (await request.post()).items()}
+    except (ValueError, LookupError) as error:
+        raise RefusedError("the form can't be read", hint="open the page again") from error
+
+
+async def _json_fields(request: web.Request) -> Mapping[str, str]:
+    try:
+        return json.decode(await request.read(), type=dict[str, str])
+    except (ValueError, RecursionError) as error:
+        raise RefusedError(f"the body is not a JSON object of texts: {error}", hint="send decision, reason") from error
 
 
 def _text(service: Service, approval: Approval, person: Person) -> str:
@@ -134,6 +157,8 @@ def _text(service: Service, approval: Approval, person: Person) -> str:
     _log.info("%s reads the text of %s", person.subject, approval.approval_id)
     if approval.values is None:
         return approval.normalized
+    if approval.values.purpose != statement_id(approval.tap, approval.epoch, approval.sequence):
+        raise SignatureError("the text in this approval is another statement's", hint="don't decide; find out why")
     values = json.decode(service.sealer.open(approval.values), type=Values)
     shown = [None if p is None else p.decode(errors="backslashreplace") for p in values.parameters]
     return values.text + "".join(f"\n-- ${number} = {value!r}" for number, value in enumerate(shown, 1))
@@ -151,16 +176,29 @@ async def _answer_errors(
 ) -> web.StreamResponse:
     try:
         response = await handler(request)
+    except NotSignedInError as error:
+        to_browser = request.method == "GET" and not _wants_json(request)
+        response = web.HTTPFound("/sign-in") if to_browser else _refusal(request, error, 401)
     except TaprailError as error:
-        nobody = not request.headers.get("Authorization") and not request.app[SERVICE].browser.known(request)
-        if nobody and request.method == "GET" and not _wants_json(request):
-            raise web.HTTPFound("/sign-in") from None
-        status = 401 if nobody else 403
-        if _wants_json(request):
-            response = _json({"error": error.message, "hint": error.hint}, status)
-        else:
-            response = _html(pages.message("Refused", str(error), None), status)
+        response = _refusal(request, error, 403)
+    except web.HTTPException as error:
+        response = error
+    except Exception:
+        _log.exception("%s %s failed", request.method, request.path)
+        response = _refusal(request, TaprailError("this failed", hint="the service's log says why"), 500)
     response.headers.update(HEADERS)
+    if isinstance(response, web.HTTPException):
+        raise response
+    return response
+
+
+def _refusal(request: web.Request, error: TaprailError, status: int) -> web.Response:
+    if _wants_json(request):
+        response = _json({"error": error.message, "hint": error.hint}, status)
+    else:
+        response = _html(pages.message("Refused", str(error), None), status)
+    if status == 401:
+        response.headers["WWW-Authenticate"] = "Bearer"
     return response
 
 
