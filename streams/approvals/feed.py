@@ -52,9 +52,11 @@ def follow(
 class DecisionPublisher:
     """Puts signed decisions into their topic. Waits for Kafka's confirmation before anybody is told."""
 
-    def __init__(self, config: Mapping[str, str | int], frame: bytes) -> None:
+    def __init__(self, config: Mapping[str, str | int], frame: bytes, timeout_s: float = 10.0) -> None:
         self._frame = frame
-        self._producer = Producer({**config, "enable.idempotence": True, "message.timeout.ms": 10_000}, logger=_log)
+        self._producer = Producer(
+            {**config, "enable.idempotence": True, "message.timeout.ms": int(timeout_s * 1000)}, logger=_log
+        )
 
     async def __call__(self, record: SignedRecord) -> None:
         """Raises RefusedError where Kafka doesn't take it."""
