@@ -90,12 +90,13 @@ class Counted:
     def __init__(self, inner: Pipeline, count: int, stop: Any) -> None:
         self._inner, self._count, self._stop = inner, count, stop
         self.restore, self.forget, self.keep = inner.restore, inner.forget, inner.keep
-        self.begun_s, self.done = 0.0, 0
+        self.begun_s, self.begun_cpu_s, self.done = 0.0, 0.0, 0
         self.memory: list[tuple[int, int]] = []  # (records so far, resident bytes)
         self._process = psutil.Process()
 
     def process(self, messages: Sequence[Message]) -> list[Out]:
         self.begun_s = self.begun_s or time.perf_counter()
+        self.begun_cpu_s = self.begun_cpu_s or time.process_time()
         out = self._inner.process(messages)
         self.done += len(messages)
         self.memory.append((self.done, self._process.memory_info().rss))
@@ -104,22 +105,31 @@ class Counted:
         return out
 
     def growth_bytes(self) -> int:
-        """From the most in the first fifth to the most in the last."""
-        first = max(memory for done, memory in self.memory if done <= self._count / 5 or done == self.memory[0][0])
-        return max((memory for done, memory in self.memory if done >= self._count * 4 / 5), default=first) - first
+        """What was added in the second half."""
+        half = max((memory for done, memory in self.memory if done <= self._count / 2), default=0)
+        return max((memory for done, memory in self.memory if done > self._count / 2), default=half) - half
+
+
+class Ran(Struct, frozen=True):
+    """What a loop took: seconds, seconds of all its threads' CPU, and bytes of memory added in the second half."""
+
+    seconds: float
+    cpu_seconds: float
+    growth_bytes: int
 
 
 def serve(endpoints: Endpoints, group: str, plain: bool, count: int, ready: Any, stop: Any, answer: Any) -> None:
-    """The loop in a process of its own; it answers seconds, and bytes of memory that were added."""
+    """The loop, in a process of its own; it answers what it took."""
     frames = pipeline.register(Registry(endpoints.registry_url).register)
     sealer = Sealer("data-bench", secrets.token_bytes(32))
     step = Counted((PlainPipeline if plain else Pipeline)(frames, Directory({}), sealer, LARGE_READ_ROWS), count, stop)
     Loop(endpoints.kafka.client_config("stream"), group, "1", pipeline.TOPICS, lambda: step).run(stop, ready.set)
-    answer.put((time.perf_counter() - step.begun_s, step.growth_bytes()))
+    seconds, cpu_seconds = time.perf_counter() - step.begun_s, time.process_time() - step.begun_cpu_s
+    answer.put(Ran(seconds, cpu_seconds, step.growth_bytes()))
 
 
 @contextlib.contextmanager
-def serving(endpoints: Endpoints, group: str, plain: bool, count: int = 1 << 60) -> Iterator[tuple[Any, Any]]:
+def serving(endpoints: Endpoints, group: str, plain: bool, count: int = 1 << 60) -> Iterator[Any]:
     spawn = multiprocessing.get_context("spawn")
     ready, stop, answer = spawn.Event(), spawn.Event(), spawn.Queue()
     process = spawn.Process(target=serve, args=(endpoints, group, plain, count, ready, stop, answer))
@@ -127,7 +137,7 @@ def serving(endpoints: Endpoints, group: str, plain: bool, count: int = 1 << 60)
     try:
         if not ready.wait(60):
             sys.exit("the loop didn't start: see what it wrote")
-        yield process, answer
+        yield answer
         stop.set()
         process.join(60)
     finally:
@@ -181,23 +191,28 @@ class Audit:
             sys.exit(f"not exactly once: {self.seen} of {len(self.seen_s) - 1} records, {self.repeated} came twice")
 
 
-def throughput(endpoints: Endpoints, count: int, *, alike: bool = True) -> tuple[list[float], list[float], float]:
-    """Both loops on the same records, the shipped one first: records a second, growth in MiB; mean bytes a record."""
+def throughput(endpoints: Endpoints, out: Figures, count: int, *, alike: bool) -> None:
+    """Both loops on the same records, the shipped one first."""
     traffic = Traffic(endpoints, alike)
     groups = [group_at_the_end(endpoints) for _ in range(2)]
-    audits = [Audit(endpoints, traffic.tap, count)]
+    audit = Audit(endpoints, traffic.tap, count)
     traffic.send(count)
     traffic.flush()
-    rates, growths = [], []
-    for plain, group, events in ((False, groups[0], count), (True, groups[1], min(count, PLAIN_EVENTS_MAX))):
-        with serving(endpoints, group, plain, events) as (_, answer):
-            seconds, growth = answer.get(timeout=60 + count / 2_000)
-        rates.append(events / seconds)
-        growths.append(growth / 2**20)
+    counts, ran = (count, min(count, PLAIN_EVENTS_MAX)), []
+    for plain in (False, True):
+        with serving(endpoints, groups[plain], plain, counts[plain]) as answer:
+            ran.append(answer.get(timeout=60 + count / 2_000))
         if not plain:
-            audits[0].read(60 + count / 20_000)
-            audits[0].close()
-    return rates, growths, traffic.mean_bytes
+            audit.read(60 + count / 20_000)
+            audit.close()
+    name = f"{'exactly once' if alike else 'no two statements alike'}, {traffic.mean_bytes:.0f} bytes a record"
+    rates = [round(n / each.seconds) for n, each in zip(counts, ran, strict=True)]
+    out.figure(name, rates[0], "events/s", PLAIN, rates[1])
+    cpu = [round(1e6 * each.cpu_seconds / n, 1) for n, each in zip(counts, ran, strict=True)]
+    out.figure(f"{name}, CPU of all threads", cpu[0], "us/event", PLAIN, cpu[1])
+    if alike:
+        added = round(ran[0].growth_bytes / 2**20, 1)
+        out.figure(f"memory added in the second half of {count:,} events", added, "MiB", "at most", 16)
 
 
 def latencies(endpoints: Endpoints, plain: bool) -> list[float]:
@@ -235,13 +250,8 @@ def main() -> None:
     count = int(sys.argv[1].replace("_", "")) if len(sys.argv) > 1 else EVENTS
     out = Figures("statement_path")
     with stack() as endpoints:
-        rates, growths, mean_bytes = throughput(endpoints, count)
-        name = f"exactly once, one process, {mean_bytes:.0f} bytes a record"
-        out.figure(name, round(rates[0]), "events/s", PLAIN, round(rates[1]))
-        name = f"memory added from the first fifth to the last of {count:,} events"
-        out.figure(name, round(growths[0], 1), "MiB", "at most", 16)
-        rates, _, _ = throughput(endpoints, min(count, PLAIN_EVENTS_MAX), alike=False)
-        out.figure("the same, no two statements alike", round(rates[0]), "events/s", PLAIN, round(rates[1]))
+        throughput(endpoints, out, count, alike=True)
+        throughput(endpoints, out, min(count, PLAIN_EVENTS_MAX), alike=False)
         shipped, plain = (latencies(endpoints, plain) for plain in (False, True))
     for percent in (50, 99):
         values = [round(statistics.quantiles(v, n=100)[percent - 1], 1) for v in (shipped, plain)]

@@ -33,7 +33,7 @@ TOPICS: dict[type[Struct], str] = {
     Outcome: "taprail.outcomes",
     Session: "taprail.sessions",
 }
-PRODUCER = {"linger.ms": 5, "compression.type": "lz4", "queue.buffering.max.messages": 200_000}
+PRODUCER = {"linger.ms": 2, "compression.type": "lz4", "queue.buffering.max.messages": 200_000}
 
 
 class Shape(Struct, frozen=True):
