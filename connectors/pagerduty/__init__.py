@@ -24,8 +24,8 @@ SEVERITIES = {"informational": "info", "low": "info", "medium": "warning", "high
 def render(alert: Alert, routing_key: str) -> dict[str, Any]:
     """What is posted. Texts are cut to what PagerDuty takes; the log has them whole."""
     payload: dict[str, Any] = {
-        "summary": f"{alert.title} ({alert.environment})"[:SUMMARY_CHARACTERS_MAX],
-        "source": _cut(f"{alert.server}/{alert.database}") if alert.server else "taprail",
+        "summary": f"{alert.title.strip()} ({alert.environment})".strip()[:SUMMARY_CHARACTERS_MAX],
+        "source": _cut(f"{alert.server.strip()}/{alert.database}") if alert.server else "taprail",
         "severity": SEVERITIES[alert.severity],
         "component": _cut(alert.database) or "taprail",
         "group": _cut(alert.environment) or "taprail",

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 
 from taprail.connectors.pagerduty import PagerDutySink, render
 from taprail.connectors.retry import DeliveryError, Retry
@@ -29,6 +29,7 @@ def sink(server: FakePagerDuty, routing_key: str = ROUTING_KEY) -> PagerDutySink
 
 
 @given(alerts())
+@example(alert(title=" " * 2000, server=" " * 10_000))
 def test_any_alert_is_accepted(any_alert: Alert) -> None:
     assert errors(json.dumps(render(any_alert, ROUTING_KEY)).encode()) == []
 
