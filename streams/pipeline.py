@@ -48,6 +48,7 @@ TAPS = {"taprail.statements": "statement", "taprail.outcomes": "outcome", "tapra
 PASSED = {"taprail.changes": "change", "taprail.decisions": "decision"}
 TOPICS = (*TAPS, *PASSED)
 POISON_WINDOW, POISON_MIN = 200, 50
+RECORD_BYTES_MAX = 950_000  # no tap writes more; with what we add it must still fit into Kafka's 1 MiB
 _RECORDS: dict[str, type[Struct]] = {
     "statement": records.Statement,
     "outcome": records.Outcome,
@@ -122,6 +123,8 @@ class Pipeline:
         self, kind: str, message: Message, now_us: int, covered: dict[tuple[str, int], list[int]], out: list[Out]
     ) -> None:
         schema_id, encoded = unframe(message.value())
+        if len(encoded) > RECORD_BYTES_MAX:
+            raise RecordError(f"{len(encoded)} bytes are more than any tap writes")
         try:
             record = reader.read(encoded, self._types[kind])
         except (ValueError, IndexError) as error:
@@ -175,8 +178,11 @@ class Pipeline:
             )
         topic, partition, offset = message.topic() or "", message.partition() or 0, message.offset() or 0
         place = f"{topic}/{partition}/{offset}"
-        value = self._sealer.seal(message.value() or b"", place)
-        letter = DeadLetter(topic, partition, offset, now_us, "pipeline", str(error), value)
+        value, reason = message.value() or b"", str(error)
+        if len(value) > RECORD_BYTES_MAX:
+            reason += f"; the first {RECORD_BYTES_MAX} of its {len(value)} bytes are kept"
+        sealed = self._sealer.seal(value[:RECORD_BYTES_MAX], place)
+        letter = DeadLetter(topic, partition, offset, now_us, "pipeline", reason, sealed)
         return self._record("taprail.dead-letters", place, letter)
 
 

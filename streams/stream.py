@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import socket
 import threading
 from collections.abc import Callable
 
@@ -20,6 +19,7 @@ from taprail.streams import keys, pipeline
 from taprail.streams.attribution.join import Feed
 from taprail.streams.attribution.run import Job, run_attribution
 from taprail.streams.identity.enrich import Directory
+from taprail.streams.instance import instance
 from taprail.streams.settings import Loaded
 
 GROUP = "taprail-stream"
@@ -28,20 +28,29 @@ _log = logging.getLogger("taprail.stream")
 
 def serve(loaded: Loaded, stop: threading.Event, ready: Callable[[], None]) -> None:
     """Until `stop` is set. Where one of the loops fails, the whole process ends, to be started again."""
-    parts = (_follow_identities, _statement_path, _attribution)
+    with instance("stream", loaded.directory) as name:
+        _serve(loaded, name, stop, ready)
+
+
+def _serve(loaded: Loaded, name: str, stop: threading.Event, ready: Callable[[], None]) -> None:
     directory = Directory(control_keys(loaded))
+    parts: dict[str, Callable[[Callable[[], None]], None]] = {
+        "identities": lambda _: _follow_identities(loaded, directory, stop),
+        "statement-path": lambda ready: _statement_path(loaded, name, directory, stop, ready),
+        "attribution": lambda ready: _attribution(loaded, name, stop, ready),
+    }
     waiting = threading.Barrier(2, action=ready)  # ready when both loops read
     failures: list[BaseException] = []
 
-    def run(part: Callable[..., None]) -> None:
+    def run(part: Callable[[Callable[[], None]], None]) -> None:
         try:
-            part(loaded, directory, stop, _once(waiting))
+            part(_once(waiting))
         except BaseException as error:
             failures.append(error)
             waiting.abort()
             stop.set()
 
-    threads = [threading.Thread(target=run, args=(part,), name=part.__name__) for part in parts]
+    threads = [threading.Thread(target=run, args=(part,), name=title) for title, part in parts.items()]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -69,19 +78,21 @@ def _meet(waiting: threading.Barrier) -> None:
         _log.info("not ready: another part failed")
 
 
-def _statement_path(loaded: Loaded, directory: Directory, stop: threading.Event, ready: Callable[[], None]) -> None:
+def _statement_path(
+    loaded: Loaded, name: str, directory: Directory, stop: threading.Event, ready: Callable[[], None]
+) -> None:
     frames = pipeline.register(Registry(loaded.settings.registry.url).register)
     sealer, rows = data_sealer(loaded), loaded.settings.policy.large_read_rows
     Loop(
         kafka=loaded.kafka("stream").client_config("stream"),
         group=GROUP,
-        instance=socket.gethostname(),
+        instance=name,
         topics=pipeline.TOPICS,
         step=lambda: pipeline.Pipeline(frames, directory, sealer, rows),
     ).run(stop, ready)
 
 
-def _attribution(loaded: Loaded, _: Directory, stop: threading.Event, ready: Callable[[], None]) -> None:
+def _attribution(loaded: Loaded, name: str, stop: threading.Event, ready: Callable[[], None]) -> None:
     feeds = tuple(
         Feed(d.server, d.name, d.environment, change_feed_name(d.server, d.upstream), d.known_writers)
         for d in loaded.settings.databases
@@ -96,12 +107,12 @@ def _attribution(loaded: Loaded, _: Directory, stop: threading.Event, ready: Cal
         feeds=feeds,
         mark_key=mark_key(loaded),
         sealer=data_sealer(loaded),
-        instance=socket.gethostname(),
+        instance=name,
     )
     run_attribution(job, stop, ready)
 
 
-def _follow_identities(loaded: Loaded, directory: Directory, stop: threading.Event, _: Callable[[], None]) -> None:
+def _follow_identities(loaded: Loaded, directory: Directory, stop: threading.Event) -> None:
     decode = {"taprail.identities": avro.decoder(SignedRecord)}
     with Follower(loaded.kafka("stream").client_config("stream"), decode, since_us=0) as follower:
         while not stop.is_set():

@@ -10,6 +10,8 @@ from msgspec import Struct, convert
 
 from taprail.schemas.records import Alert, Detection, Person, Severity, statement_id
 
+NAMES_MAX = 10  # in a text for people
+
 
 class Found(Struct, frozen=True):
     """A rule's answer. `alert` says whether people are told at once."""
@@ -23,6 +25,13 @@ class Found(Struct, frozen=True):
 
 def relation_names(record: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(f"{r['schema']}.{r['name']}" if r["schema"] else r["name"] for r in record.get("relations", ()))
+
+
+def named(record: Mapping[str, Any]) -> str:
+    """The relations in a text for people: a statement may name thousands."""
+    names = relation_names(record)
+    more = f" and {len(names) - NAMES_MAX} more" if len(names) > NAMES_MAX else ""
+    return (", ".join(names[:NAMES_MAX]) or "nothing by name") + more
 
 
 def detection_of(found: Found, record: Mapping[str, Any], kind: str) -> Detection:

@@ -8,17 +8,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from taprail.streams.detections.found import Found, relation_names
+from taprail.streams.detections.found import Found, named
 
 
 def detect(record: Mapping[str, Any]) -> Found | None:
     if record["action"] != "deny" or not record["tag"].startswith(("DROP", "TRUNCATE")):
         return None
-    what = ", ".join(relation_names(record)) or "nothing by name"
     who, where = record["person"]["name"], record["database"]
     return Found(
         "denied-destructive",
         "high",
         f"{who} tried {record['tag']} in {where}",
-        f"{record['tag']} of {what} was denied by {record['rule']}. Nothing was changed.",
+        f"{record['tag']} of {named(record)} was denied by {record['rule']}. Nothing was changed.",
     )
