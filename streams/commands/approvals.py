@@ -10,6 +10,7 @@ from msgspec import json
 
 from taprail.streams.approvals.client import ApprovalsClient
 from taprail.streams.commands.home import HOME
+from taprail.streams.commands.text import visible
 
 TOKEN = click.option("--token", envvar="TAPRAIL_TOKEN", required=True, help="Your access token (or TAPRAIL_TOKEN).")
 CONFIG = click.option("--config", type=click.Path(path_type=Path), help="Settings; default: those of --home.")
@@ -26,7 +27,14 @@ def _client(config: Path | None, home: Path) -> ApprovalsClient:
 
 @click.group()
 def approvals() -> None:
-    """See what is held, and decide on it. You can't decide on what you asked for yourself."""
+    """See what is held, and decide on it. You can't decide on what you asked for yourself.
+
+    \b
+    Examples:
+      export TAPRAIL_TOKEN=$(taprail token bob)
+      taprail approvals list
+      taprail approvals approve tap-1-1754006400-7 --reason "the carts are abandoned"
+    """
 
 
 @approvals.command("list")
@@ -35,13 +43,20 @@ def approvals() -> None:
 @HOME
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 def list_(token: str, config: Path | None, home: Path, as_json: bool) -> None:
-    """What waits for a decision that you may take."""
+    """What waits for a decision that you may take.
+
+    \b
+    Examples:
+      taprail approvals list
+      taprail approvals list --json
+    """
     for approval in _client(config, home).pending(token):
         if as_json:
             click.echo(json.encode(approval))
             continue
-        text = " ".join(approval["normalized"].split())[:STATEMENT_CHARACTERS_MAX]
-        click.echo(f"{approval['approval_id']}  {approval['database']}  {approval['person']['name']}  {text}")
+        text = visible(" ".join(approval["normalized"].split()))[:STATEMENT_CHARACTERS_MAX]
+        who = visible(approval["person"]["name"])
+        click.echo(f"{approval['approval_id']}  {approval['database']}  {who}  {text}")
 
 
 @approvals.command()
@@ -50,7 +65,12 @@ def list_(token: str, config: Path | None, home: Path, as_json: bool) -> None:
 @CONFIG
 @HOME
 def show(approval_id: str, token: str, config: Path | None, home: Path) -> None:
-    """Everything of one approval, the statement's text included, as JSON. Changes nothing."""
+    """Everything of one approval, the statement's text included, as JSON. Changes nothing.
+
+    \b
+    Example:
+      taprail approvals show tap-1-1754006400-7
+    """
     click.echo(json.format(json.encode(_client(config, home).show(token, approval_id))))
 
 
@@ -68,7 +88,12 @@ def _decide(
 @CONFIG
 @HOME
 def approve(approval_id: str, reason: str, ticket: str, token: str, config: Path | None, home: Path) -> None:
-    """Let the held statement run, once."""
+    """Let the held statement run, once.
+
+    \b
+    Example:
+      taprail approvals approve tap-1-1754006400-7 --reason "the carts are abandoned" --ticket OPS-17
+    """
     _decide("approve", approval_id, token, reason, ticket, _client(config, home))
 
 
@@ -80,5 +105,10 @@ def approve(approval_id: str, reason: str, ticket: str, token: str, config: Path
 @CONFIG
 @HOME
 def deny(approval_id: str, reason: str, ticket: str, token: str, config: Path | None, home: Path) -> None:
-    """Refuse it; the requester is told your reason."""
+    """Refuse it; the requester is told your reason.
+
+    \b
+    Example:
+      taprail approvals deny tap-1-1754006400-7 --reason "add a WHERE, please"
+    """
     _decide("deny", approval_id, token, reason, ticket, _client(config, home))

@@ -13,13 +13,25 @@ from taprail.streams import settings
 
 @click.group()
 def config() -> None:
-    """Check and explain the configuration."""
+    """Check and explain the configuration.
+
+    \b
+    Examples:
+      taprail config check taprail.toml
+      taprail config document
+    """
 
 
 @config.command()
 @click.argument("path", type=click.Path(path_type=Path), default=Path("taprail.toml"))
 def check(path: Path) -> None:
-    """Say what is wrong with the configuration file at PATH, and where. Exit code 1 if anything is."""
+    """Say what is wrong with the configuration file at PATH, and where. Exit code 1 if anything is.
+
+    \b
+    Examples:
+      taprail config check
+      taprail config check deploy/taprail.toml
+    """
     loaded = settings.load(path)
     found = settings.problems(loaded)
     for problem in found:
@@ -32,20 +44,37 @@ def check(path: Path) -> None:
 
 @config.command()
 def document() -> None:
-    """Print docs/settings.md: every setting, from its type."""
+    """Print docs/settings.md: every setting, from its type.
+
+    \b
+    Example:
+      taprail config document
+    """
     click.echo(settings.document(), nl=False)
 
 
 @click.group()
 def keys() -> None:
-    """Make keys. A key that is there is never overwritten."""
+    """Make keys. A key that is there is never overwritten.
+
+    \b
+    Examples:
+      taprail keys new mark keys/mark
+      taprail keys new control keys/control.pem
+    """
 
 
 @keys.command()
 @click.argument("kind", type=click.Choice(["mark", "data", "control", "log"]))
 @click.argument("path", type=click.Path(path_type=Path))
 def new(kind: str, path: Path) -> None:
-    """Make a key of KIND at PATH. `control` and `log` are Ed25519 pairs: the public half goes to PATH.pub."""
+    """Make a key of KIND at PATH. `control` and `log` are Ed25519 pairs: the public half goes to PATH.pub.
+
+    \b
+    Examples:
+      taprail keys new data keys/data
+      taprail keys new log keys/log.pem
+    """
     if kind in ("mark", "data"):
         key_files.new_symmetric(path)
         click.echo(f"{path}: a secret key of 32 bytes")

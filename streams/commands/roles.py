@@ -19,7 +19,12 @@ CONFIG = click.option(
 @CONFIG
 @click.option("--ready-file", type=click.Path(path_type=Path), help="Made when the role is ready to serve.")
 def run(role: str, config: Path, ready_file: Path | None) -> None:
-    """Run one ROLE in the foreground until SIGTERM."""
+    """Run one ROLE in the foreground until SIGTERM.
+
+    \b
+    Example:
+      taprail run tap --config taprail.toml
+    """
     from taprail.streams.roles import run_role
 
     run_role(role, settings.load(config), ready_file)
@@ -28,7 +33,12 @@ def run(role: str, config: Path, ready_file: Path | None) -> None:
 @click.command()
 @CONFIG
 def init(config: Path) -> None:
-    """Prepare Kafka, the registry, the databases and the change feeds. Doing it twice is safe."""
+    """Prepare Kafka, the registry, the databases and the change feeds. Doing it twice is safe.
+
+    \b
+    Example:
+      taprail init --config taprail.toml
+    """
     from taprail.streams.initialise import initialise
 
     initialise(settings.load(config), click.echo)

@@ -11,13 +11,14 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from taprail.schemas.errors import StackError
 from taprail.streams import settings
 from taprail.streams.commands.home import HOME
+from taprail.streams.supervise import ROLES
 
 if TYPE_CHECKING:
     from taprail.streams.local import LocalInstallation
@@ -25,6 +26,14 @@ if TYPE_CHECKING:
 DOWN_SECONDS_MAX = 60.0
 DETACH_SECONDS_MAX = 600.0
 WATCH_SECONDS = 0.25
+LOG_LINES = 5
+PARTS = {  # of the stack, by what stands in their command lines
+    "kafka.Kafka": "kafka",
+    "ConnectDistributed": "connect",
+    "quarkus-run": "registry",
+    "local.identity": "identity",
+    "bin/postgres": "postgresql",
+}
 
 
 def say(text: str) -> None:
@@ -37,68 +46,75 @@ def say(text: str) -> None:
 def up(home: Path, detach: bool) -> None:
     """Start the stack on this machine: Kafka, Connect, registry, PostgreSQL, identity provider, and the roles.
 
-    The first start downloads what is missing (Java programs, about 250 MB); later starts are offline.
+    The first start downloads what is missing (Java programs, about 230 MB); later starts are offline. What ends is
+    started again. Ports that are taken are avoided, so two stacks with two homes live side by side.
+
+    \b
+    Examples:
+      taprail up
+      taprail up --detach
+      taprail up --home /srv/taprail
     """
+    from taprail.streams.local import LocalInstallation
+
+    _refuse_a_second(home)
     if detach:
         _detach(home)
         return
-    from taprail.streams.local import LocalInstallation
-
     installation = LocalInstallation(home, say)
     with _running(installation):
         loaded = installation.start()
-        _write_state(home, loaded)
-        click.echo(how_to_connect(home, loaded))
-        _watch(installation)
+        _stay(installation, loaded)
 
 
 @contextlib.contextmanager
 def _running(installation: LocalInstallation) -> Iterator[None]:
-    """Ctrl-C and SIGTERM both end in an orderly stop."""
+    """Ctrl-C, SIGTERM and a closed terminal all end in an orderly stop."""
 
     def end(*_: object) -> None:
         raise KeyboardInterrupt
 
-    signal.signal(signal.SIGTERM, end)
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    for number in numbers:
+        signal.signal(number, end)
     try:
         yield
     except KeyboardInterrupt:
         say("stopping")
     finally:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C must not leave half of it running
-        (installation.home / "run" / "up.json").unlink(missing_ok=True)
+        for number in numbers:  # a second Ctrl-C must not leave half of it running
+            signal.signal(number, signal.SIG_IGN)
         installation.stop()
 
 
-def _watch(installation: LocalInstallation) -> None:
+def _stay(installation: LocalInstallation, loaded: settings.Loaded) -> None:
+    """Say how to connect, and start again what ends, until a signal."""
+    click.echo(how_to_connect(installation.home, loaded))
+    installation.announce(loaded)
     while True:
         installation.supervisor.watch(say)
         time.sleep(WATCH_SECONDS)
 
 
-def _write_state(home: Path, loaded: settings.Loaded) -> None:
-    tap = loaded.settings.tap
-    state = {"pid": os.getpid(), "tap": f"{tap.host}:{tap.port}", "approvals": loaded.settings.approvals.url}
-    (home / "run" / "up.json").write_text(json.dumps(state))
+def _refuse_a_second(home: Path) -> None:
+    from taprail.streams.local import running_in
 
-
-def _state(home: Path) -> dict[str, Any]:
-    """What `up` wrote. Raises StackError where nothing runs."""
     try:
-        state: dict[str, Any] = json.loads((home / "run" / "up.json").read_text())
-        os.kill(state["pid"], 0)
-    except (OSError, ValueError, KeyError):
-        raise StackError(f"no stack runs in {home}", hint="start one: `taprail up`") from None
-    return state
+        running = running_in(home)
+    except StackError:
+        return
+    raise StackError(
+        f"a stack runs already in {home} (pid {running.pid})", hint="`taprail status`, or `taprail down` first"
+    )
 
 
 def _detach(home: Path) -> None:
+    """Start `taprail up` as a session of its own, and wait until it is up. It ends where this is interrupted."""
+    from taprail.streams.local import running_in
+
     run = home / "run"
     run.mkdir(parents=True, exist_ok=True)
-    with contextlib.suppress(StackError):
-        state = _state(home)
-        raise StackError(f"a stack runs already (pid {state['pid']})", hint="`taprail status`, or `taprail down` first")
-    with (run / "up.log").open("ab") as log:
+    with (run / "up.log").open("wb") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "taprail.streams.cli", "up", "--home", str(home)],
             stdin=subprocess.DEVNULL,
@@ -107,50 +123,79 @@ def _detach(home: Path) -> None:
             start_new_session=True,
         )
     deadline = time.monotonic() + DETACH_SECONDS_MAX
-    while not (run / "up.json").exists():
-        if process.poll() is not None or time.monotonic() > deadline:
-            raise StackError("the stack didn't start", hint=f"its log is {run / 'up.log'}")
-        time.sleep(0.2)
+    try:
+        while True:
+            with contextlib.suppress(StackError):
+                if running_in(home).pid == process.pid:
+                    break
+            if process.poll() is not None or time.monotonic() > deadline:
+                end = "\n    ".join((run / "up.log").read_text(errors="replace").strip().splitlines()[-LOG_LINES:])
+                raise StackError(f"the stack didn't start:\n    {end}", hint=f"the whole log is {run / 'up.log'}")
+            time.sleep(0.2)
+    except BaseException:
+        process.terminate()
+        process.wait()
+        raise
     click.echo(how_to_connect(home, settings.load(home / "taprail.toml")))
 
 
 @click.command()
 @HOME
 def down(home: Path) -> None:
-    """Stop the stack that `taprail up` started. Data, keys and the log stay."""
-    state = _state(home)
-    os.kill(state["pid"], signal.SIGTERM)
+    """Stop the stack that `taprail up` started. Data, keys and the log stay.
+
+    \b
+    Examples:
+      taprail down
+      taprail down --home /srv/taprail
+    """
+    from taprail.streams.local import running_in
+
+    running = running_in(home)
+    os.kill(running.pid, signal.SIGTERM)
     deadline = time.monotonic() + DOWN_SECONDS_MAX
-    while time.monotonic() < deadline:
-        try:
-            os.kill(state["pid"], 0)
-        except ProcessLookupError:
-            click.echo("stopped")
-            return
+    while running.alive:
+        if time.monotonic() > deadline:
+            text = f"the stack (pid {running.pid}) didn't stop within {DOWN_SECONDS_MAX:.0f} s"
+            raise StackError(text, hint=f"kill -KILL {running.pid}: its parts end with it")
         time.sleep(0.1)
-    raise StackError(f"the stack (pid {state['pid']}) didn't stop within {DOWN_SECONDS_MAX:.0f} s", hint="kill it")
+    click.echo("stopped")
 
 
 @click.command()
 @HOME
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 def status(home: Path, as_json: bool) -> None:
-    """Say what runs, where it listens and how much memory it takes. Exit code 1 where nothing runs."""
+    """Say what runs, where it listens and how much memory it takes.
+
+    Exit code 1 where nothing runs, or a part of it doesn't.
+
+    \b
+    Examples:
+      taprail status
+      taprail status --json
+    """
     import psutil
 
-    state = _state(home)
+    from taprail.streams.local import running_in
+
+    running = running_in(home)
     processes = []
-    for child in psutil.Process(state["pid"]).children(recursive=True):
+    for child in psutil.Process(running.pid).children(recursive=True):
         with contextlib.suppress(psutil.NoSuchProcess):
-            name = _name_of(child.cmdline())
-            if name:
+            if name := _name_of(child.cmdline()):
                 processes.append({"name": name, "pid": child.pid, "mib": round(child.memory_info().rss / 2**20)})
+    missing = sorted({*ROLES, *PARTS.values()} - {str(p["name"]) for p in processes})
     if as_json:
-        click.echo(json.dumps({**state, "processes": processes}))
-        return
-    click.echo(f"tap {state['tap']}, approvals {state['approvals']}, supervisor pid {state['pid']}")
-    for process in sorted(processes, key=lambda p: -int(str(p["mib"]))):
-        click.echo(f"  {process['name']:<12} pid {process['pid']:<8} {process['mib']:>5} MiB")
+        where = {"pid": running.pid, "tap": running.tap, "approvals": running.approvals}
+        click.echo(json.dumps({**where, "processes": processes, "missing": missing}))
+    else:
+        click.echo(f"tap {running.tap}, approvals {running.approvals}, supervisor pid {running.pid}")
+        for process in sorted(processes, key=lambda p: -int(str(p["mib"]))):
+            click.echo(f"  {process['name']:<12} pid {process['pid']:<8} {process['mib']:>5} MiB")
+        for name in missing:
+            click.echo(f"  {name:<12} doesn't run now; it is started again")
+    sys.exit(1 if missing else 0)
 
 
 def _name_of(command: list[str]) -> str:
@@ -158,25 +203,28 @@ def _name_of(command: list[str]) -> str:
     line = " ".join(command)
     if "taprail.streams.cli run" in line:
         return command[command.index("run") + 1]
-    marks = {
-        "kafka.Kafka": "kafka",
-        "ConnectDistributed": "connect",
-        "quarkus-run": "registry",
-        "local.identity": "identity",
-        "bin/postgres": "postgresql",
-    }
-    return next((name for mark, name in marks.items() if mark in line), "")
+    return next((name for mark, name in PARTS.items() if mark in line), "")
 
 
 @click.command()
 @click.argument("person")
 @HOME
 def token(person: str, home: Path) -> None:
-    """Print an access token of PERSON from the stack's own identity provider (for this machine only)."""
+    """Print an access token of PERSON from the stack's own identity provider (for this machine only).
+
+    \b
+    Examples:
+      taprail token ann
+      PGPASSWORD=$(taprail token ann) psql "host=127.0.0.1 port=6432 dbname=prod user=ann"
+    """
     from taprail.connectors.local.identity import access_token
 
     loaded = settings.load(home / "taprail.toml")
-    click.echo(access_token(loaded.settings.identity.issuer, person))
+    issuer = loaded.settings.identity.issuer
+    try:
+        click.echo(access_token(issuer, person))
+    except OSError as error:
+        raise StackError(f"the identity provider at {issuer} doesn't answer: {error}", hint="`taprail up`") from error
 
 
 @click.command()
@@ -187,25 +235,31 @@ def demo(report: Path | None, stay: bool | None, home: Path) -> None:
     """Start the stack and play the story: who did what, denied, held, masked, alerted, proven.
 
     Exit code 0 only if every step held.
+
+    \b
+    Examples:
+      taprail demo
+      taprail demo --no-stay --json story.json
     """
     from taprail.streams.demo.run import run_demo
     from taprail.streams.local import LocalInstallation
 
+    _refuse_a_second(home)
+    if report is not None and not report.absolute().parent.is_dir():
+        raise StackError(f"the report can't be written: {report.parent} isn't a directory", hint="make it first")
     installation = LocalInstallation(home, say)
     held = False
     with _running(installation):
         loaded, held = run_demo(installation, report, click.echo)
         if stay if stay is not None else sys.stdout.isatty():
-            _write_state(home, loaded)
-            click.echo(how_to_connect(home, loaded))
-            _watch(installation)
+            _stay(installation, loaded)
     sys.exit(0 if held else 1)
 
 
 def how_to_connect(home: Path, loaded: settings.Loaded) -> str:
     tap = loaded.settings.tap
     names = ", ".join(d.name for d in loaded.settings.databases)
-    option = "" if home == Path(".taprail") else f" --home {home}"
+    option = "" if home.absolute() == Path(".taprail").absolute() else f" --home {home}"
     return f"""
 The tap listens on {tap.host}:{tap.port}; databases: {names}. Connect as ann, bob or agent:
 

@@ -14,6 +14,7 @@ import msgspec
 from taprail.schemas import avro, records
 from taprail.schemas.records import Alert, Change, Detection, Outcome, Session, Statement, statement_id
 from taprail.streams.commands.home import HOME
+from taprail.streams.commands.text import visible
 
 TOPICS: dict[str, type[msgspec.Struct]] = {
     "taprail.sessions": records.Session,
@@ -48,7 +49,14 @@ def tail(
     config: Path | None,
     home: Path,
 ) -> None:
-    """Show what happens as it happens, in every environment, until Ctrl-C."""
+    """Show what happens as it happens, in every environment, until Ctrl-C.
+
+    \b
+    Examples:
+      taprail tail
+      taprail tail --environment prod --person ann --kind statements --kind alerts
+      taprail tail --since 10m --json --count 100
+    """
     from taprail.connectors.kafka.follow import Follower
     from taprail.streams import settings
 
@@ -100,7 +108,8 @@ def _line(record: Any) -> str:
     clock = datetime.fromtimestamp(record.time_us / 1_000_000).strftime("%H:%M:%S.%f")[:-3]
     who = record.person if isinstance(record.person, str) else record.person.name if record.person else "?"
     what, colour = _told(record)
-    return f"{clock}  {record.environment:<8} {record.database:<12} {who:<16} {click.style(what, fg=colour)}"
+    place = f"{visible(record.environment):<8} {visible(record.database):<12}"
+    return f"{clock}  {place} {visible(who):<16} {click.style(visible(what), fg=colour)}"
 
 
 def _told(record: Any) -> tuple[str, str | None]:

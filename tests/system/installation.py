@@ -25,7 +25,7 @@ from taprail.streams import settings
 from taprail.streams.audit import questions
 
 TAPRAIL = (sys.executable, "-m", "taprail.streams.cli")
-COMMAND_SECONDS_MAX = 60
+COMMAND_SECONDS_MAX = 110
 UP_SECONDS_MAX = 110
 
 
@@ -71,8 +71,9 @@ class Installation:
 
     def status(self) -> dict[str, Any]:
         answer = self.run("status", "--json")
-        assert answer.returncode == 0, answer.stderr
+        assert answer.stdout, answer.stderr
         found: dict[str, Any] = json.loads(answer.stdout)
+        assert answer.returncode == (1 if found["missing"] else 0)
         return found
 
     def pid(self, name: str) -> int:
