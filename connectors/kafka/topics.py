@@ -37,6 +37,8 @@ def _log(days: int, compression: Literal["producer", "lz4"] = "producer") -> dic
 
 _STATE = {"cleanup.policy": "compact", "min.cleanable.dirty.ratio": "0.1", "segment.ms": str(DAY_MS)}
 _ACCEPTED_MARKS = {"cleanup.policy": "compact,delete", "retention.ms": str(7 * DAY_MS), "segment.ms": str(DAY_MS)}
+# A table is read back at each start, at some 2,000 records/s, and what isn't compacted yet is read, too.
+_SMALL_SEGMENTS = {"segment.ms": str(10 * MINUTE_MS), "segment.bytes": str(1024 * 1024)}
 # Values of rows stand here in the clear. Time is when the broker took the record: a producer can't make it live longer.
 _CHANGE_FEED = {
     "cleanup.policy": "delete",
@@ -69,7 +71,9 @@ TOPICS: tuple[Topic, ...] = (
 
 # Faust keeps its tables in topics named after the application.
 def _table(name: str, *, windowed: bool = False) -> Topic:
-    config = {**_STATE, "cleanup.policy": "compact,delete", "retention.ms": str(DAY_MS)} if windowed else _STATE
+    config = {**_STATE, **_SMALL_SEGMENTS}
+    if windowed:
+        config |= {"cleanup.policy": "compact,delete", "retention.ms": str(DAY_MS)}
     return Topic(f"{AGENTS_PREFIX}-{name}-changelog", ("agents",), ("agents",), config=config)
 
 
@@ -86,7 +90,7 @@ def change_feed_topic(server: str, database: str) -> Topic:
     return Topic(change_feed_name(server, database), ("connect",), ("stream",), config=_CHANGE_FEED)
 
 
-Operation = Literal["READ", "WRITE", "CREATE", "DESCRIBE_CONFIGS"]
+Operation = Literal["READ", "WRITE", "CREATE", "DESCRIBE", "DESCRIBE_CONFIGS"]
 _OF_ONES_OWN: tuple[Operation, ...] = ("READ", "WRITE", "CREATE", "DESCRIBE_CONFIGS")
 
 
@@ -118,4 +122,7 @@ def access_rules() -> frozenset[Rule]:
     for operation in _OF_ONES_OWN:  # Connect keeps its state in its own topics
         rules.add(Rule("connect", operation, "TOPIC", CONNECT_PREFIX, prefix=True))
     rules.add(Rule("connect", "READ", "GROUP", "taprail-connect"))
+    # The agents look how far the stream has read the taps' topics, without reading them.
+    rules.add(Rule("agents", "DESCRIBE", "GROUP", "taprail-stream", prefix=True))
+    rules |= {Rule("agents", "DESCRIBE", "TOPIC", topic.name) for topic in TOPICS if topic.writers == ("tap",)}
     return frozenset(rules)

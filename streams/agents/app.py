@@ -6,6 +6,8 @@ agent that fails ends the application, for Faust would go on without it; its eve
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import ssl
 import tempfile
 import time
@@ -26,6 +28,8 @@ from taprail.schemas.errors import RecordError, StackError
 from taprail.schemas.records import Alert, DeadLetter, Detection
 from taprail.streams.detections.found import alert_of
 
+STOP_SECONDS = 5.0
+_log = logging.getLogger(AGENTS_PREFIX)
 Record = TypeVar("Record", bound=Struct)
 
 
@@ -77,11 +81,21 @@ def application(kafka: Mapping[str, str | int], folder: str = "") -> Any:
         topic_allow_declare=False,  # every topic stands in connectors/kafka/topics.py
         topic_disable_leader=True,
         agent_supervisor=CrashingSupervisor,
-        stream_ack_exceptions=False,
         broker_commit_interval=1.0,
+        # One process runs the agents: as a static member it takes its place again at once after a crash (KIP-345).
+        consumer_group_instance_id=f"{AGENTS_PREFIX}-1",
+        broker_session_timeout=10.0,
+        broker_rebalance_timeout=10.0,
     )
     app.transport = _Transport(app.conf.broker_consumer, app, loop=app.loop)
     return app
+
+
+async def shut_down(app: Any) -> None:
+    """Stop it. A crashed application may fail in that, or hang; what it had in hand isn't committed and comes again."""
+    done, _ = await asyncio.wait({asyncio.ensure_future(app.stop())}, timeout=STOP_SECONDS)
+    if not done:
+        _log.warning("Faust didn't stop within %s s", STOP_SECONDS)
 
 
 def table(app: Any, name: str, **options: Any) -> Any:
@@ -138,16 +152,16 @@ def consume(
     handle: Callable[[Record, Any], Awaitable[None]],
     unread: Callable[[Any, RecordError], Awaitable[None]],
 ) -> None:
-    """An agent over a topic: `handle` is given each record and Faust's event, `unread` what doesn't decode."""
+    """An agent over a topic: `handle` is given each record and Faust's event, `unread` what is no such record."""
     decode = avro.decoder(record)
 
     async def run(stream: Any) -> None:
-        async for event in stream.events():
+        manual = stream.noack()  # or Faust would commit the record at which an agent fails
+        async for event in manual.events():
             try:
-                decoded = decode(unframe(event.value)[1])
+                await handle(decode(unframe(event.value)[1]), event)
             except RecordError as error:
                 await unread(event, error)
-            else:
-                await handle(decoded, event)
+            await manual.ack(event)
 
     app.agent(raw(app, topic), name=name)(run)

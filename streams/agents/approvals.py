@@ -10,11 +10,12 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from msgspec import convert, structs, to_builtins
 
 from taprail.connectors.kafka.topics import AGENTS_PREFIX
-from taprail.schemas.control import Decision, SignedRecord, open_signed
+from taprail.schemas.control import SignedRecord
 from taprail.schemas.errors import SignatureError
 from taprail.schemas.records import Approval
 from taprail.streams.agents.app import Outbox, consume, table
 from taprail.streams.approvals import notices
+from taprail.streams.approvals.decide import open_decision
 from taprail.streams.approvals.notices import Watched
 
 TICK_SECONDS = 1.0
@@ -30,16 +31,19 @@ def watch_approvals(app: Any, outbox: Outbox, public_keys: dict[str, Ed25519Publ
         return convert(value, Watched) if value is not None else None
 
     async def held(approval: Approval, _: Any) -> None:
-        after, tell = notices.asked(get(approval.approval_id), structs.replace(approval, values=None))
+        approval = structs.replace(approval, values=None)
+        after, decision, tell = notices.asked(get(approval.approval_id), approval)
         if tell:
             await outbox.alert(notices.requested_alert(approval, url))
+        if decision is not None:
+            await outbox.alert(notices.decided_alert(approval, decision))
         watched[approval.approval_id] = to_builtins(after)
 
     async def answered(record: SignedRecord, _: Any) -> None:
         try:
-            decision = open_signed(record, Decision, public_keys=public_keys)
+            decision = open_decision(record, public_keys)
         except SignatureError as error:
-            _log.error("a decision is not believed: %s", error)
+            _log.error("%s", error)
             return
         after, counts = notices.decided(get(decision.approval_id), decision)
         if counts and after.approval is not None:

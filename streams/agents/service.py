@@ -12,13 +12,13 @@ from typing import Any
 from aiohttp import web
 from msgspec import Struct
 
+from taprail.connectors.kafka.lag import ReadUntil
 from taprail.connectors.kafka.registry import Registry
-from taprail.connectors.kafka.topics import AGENTS_PREFIX
 from taprail.connectors.oidc.tokens import TokenVerifier
 from taprail.schemas.control import SignedRecord
 from taprail.schemas.errors import SettingsError, StackError
 from taprail.streams import keys, pipeline
-from taprail.streams.agents.app import Outbox, application
+from taprail.streams.agents.app import Outbox, application, shut_down
 from taprail.streams.agents.approvals import watch_approvals
 from taprail.streams.agents.coverage import watch_coverage
 from taprail.streams.agents.deliver import deliver, sinks
@@ -30,14 +30,14 @@ from taprail.streams.approvals.web import Service
 from taprail.streams.approvals.web import application as page
 from taprail.streams.settings import Loaded
 from taprail.streams.signin import token_rules
+from taprail.streams.stream import GROUP as STATEMENT_PATH
 from taprail.streams.stream import control_keys, data_sealer
-
-STOP_SECONDS = 5.0
-_log = logging.getLogger(AGENTS_PREFIX)
 
 
 def serve(loaded: Loaded, stop: threading.Event, ready: Callable[[], None]) -> None:
     """Until `stop` is set. Where the page, its feed or an agent fails, the whole process ends, to be started again."""
+    for chatty in ("aiokafka", "faust", "mode"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
     with tempfile.TemporaryDirectory(prefix="taprail-agents-") as folder:
         asyncio.run(_serve(loaded, stop, ready, folder))
 
@@ -60,10 +60,11 @@ async def _serve(loaded: Loaded, stop: threading.Event, ready: Callable[[], None
 
 def faust_agents(loaded: Loaded, frames: Mapping[type[Struct], bytes], folder: str) -> Any:
     """The application with all of its agents, not started."""
-    app = application(loaded.kafka("agents").client_config("agents"), folder)
+    kafka = loaded.kafka("agents").client_config("agents")
+    app = application(kafka, folder)
     outbox = Outbox(app, frames, data_sealer(loaded))
     watch_approvals(app, outbox, control_keys(loaded), loaded.settings.approvals.url)
-    watch_coverage(app, outbox)
+    watch_coverage(app, outbox, ReadUntil(kafka, STATEMENT_PATH, tuple(pipeline.TAPS)).ask)
     watch_refusals(app, outbox)
     deliver(app, outbox, list(sinks(loaded)))
     return app
@@ -78,15 +79,13 @@ async def _run_both(
     try:
         await asyncio.wait((following, running), return_when=asyncio.FIRST_COMPLETED)
     finally:
+        failure = app.crash_reason  # what fails from here on, fails because it stops
         stop.set()
-        try:
-            await asyncio.wait_for(app.stop(), STOP_SECONDS)
-        except TimeoutError:
-            _log.warning("Faust didn't stop within %s s; what it had in hand comes again", STOP_SECONDS)
+        await shut_down(app)
         running.cancel()
     await following
-    if app.crash_reason is not None:
-        raise StackError(f"the agents ended: {app.crash_reason!r}", hint="their log has more") from app.crash_reason
+    if failure is not None:
+        raise StackError(f"the agents ended: {failure!r}", hint="their log has more") from failure
 
 
 async def _run(app: Any) -> None:

@@ -21,22 +21,31 @@ class Watched(Struct):
     state: State
     until_us: int
     approval: Approval | None = None
+    early: Decision | None = None
 
 
-def asked(watched: Watched | None, approval: Approval) -> tuple[Watched, bool]:
-    """The state with this approval, and whether approvers are to be told."""
-    if watched is None:
-        return Watched("requested", approval.expires_us, approval), True
-    return Watched(watched.state, watched.until_us, approval), False
+def asked(watched: Watched | None, approval: Approval) -> tuple[Watched, Decision | None, bool]:
+    """The state with this approval, the decision that was there already, and whether approvers are to be told."""
+    if watched is not None and watched.approval is not None:
+        return watched, None, False
+    after = Watched("requested", approval.expires_us, approval)
+    if watched is not None and watched.early is not None:
+        after, counts = decided(after, watched.early)
+        if counts:
+            return after, watched.early, False
+    return after, None, True
 
 
 def decided(watched: Watched | None, decision: Decision) -> tuple[Watched, bool]:
-    """The state with this decision, and whether it is the one that counts."""
-    before = watched or Watched("requested", decision.expires_us)
-    after = TRANSITIONS.get((before.state, decision.decision))
-    if after is None:
-        return before, False
-    return Watched(after, decision.decided_us + KEPT_US, before.approval), True
+    """The state with this decision, and whether it counts: the first one on exactly this, made in time."""
+    if watched is None:
+        return Watched("requested", decision.expires_us + KEPT_US, None, decision), False
+    approval = watched.approval
+    if approval is None or watched.state not in ("requested", "expired"):
+        return watched, False
+    if decision.binding != approval.binding or decision.decided_us >= approval.expires_us:
+        return watched, False
+    return Watched(TRANSITIONS["requested", decision.decision], decision.decided_us + KEPT_US, approval), True
 
 
 def ran_out(watched: Watched, now_us: int) -> Watched | None:
@@ -47,7 +56,7 @@ def ran_out(watched: Watched, now_us: int) -> Watched | None:
 
 
 def is_over(watched: Watched, now_us: int) -> bool:
-    return watched.state != "requested" and now_us >= watched.until_us
+    return now_us >= watched.until_us and (watched.state != "requested" or watched.approval is None)
 
 
 def requested_alert(approval: Approval, url: str) -> Alert:
