@@ -154,6 +154,7 @@ class Publisher:
         return self.acknowledged
 
     def _save(self) -> None:
+        self._spool.release(self.acknowledged)  # first of all: it makes the room that the file may need
         if self.acknowledged == self._saved:
             return
         part = self._file.with_name(self._file.name + ".part")
@@ -161,7 +162,6 @@ class Publisher:
             part.write_bytes(json.encode(self.acknowledged))
             part.replace(self._file)
             self._saved = self.acknowledged
-            self._spool.release(self.acknowledged)
 
 
 def _load(path: Path) -> Position:

@@ -24,6 +24,7 @@ from taprail.schemas.errors import SpoolError
 
 SEGMENT_BYTES = 16 << 20
 FLUSH_SECONDS = 0.02
+RESERVE = 1 / 16  # of the room is for outcomes alone: a statement that was let in can also be ended
 
 
 class Position(Struct, frozen=True, order=True):
@@ -56,7 +57,8 @@ class Spool:
         segment_bytes: int = SEGMENT_BYTES,
     ) -> None:
         self.directory = directory
-        self._bytes_max, self._segment_bytes = bytes_max, segment_bytes
+        # Room comes back a segment at a time: a small spool has small ones.
+        self._bytes_max, self._segment_bytes = bytes_max, min(segment_bytes, bytes_max // 4)
         self._mutex = threading.Lock()  # the tap appends, the publisher releases
         self.wake = threading.Event()  # set when there is something new to publish
         try:
@@ -90,13 +92,14 @@ class Spool:
                 f"a record of {len(data)} bytes is more than can be written down", hint="send a smaller statement"
             )
         with self._mutex:
-            if sum(s.length for s in self._segments) + len(data) > self._bytes_max:
+            if self._current.length >= self._segment_bytes:
+                self._roll()  # even when it is full: what isn't the current segment can be released
+            room = self._bytes_max if kind == "outcome" else self._bytes_max * (1 - RESERVE)
+            if sum(s.length for s in self._segments) + len(data) > room:
                 raise SpoolError(
                     f"the spool is full ({self._bytes_max} bytes)",
                     hint="Kafka must take its records first: is the broker up, and the tap allowed to write?",
                 )
-            if self._current.length >= self._segment_bytes:
-                self._roll()
             self._write(data)
             self.sequence = sequence
             if kind == "statement":

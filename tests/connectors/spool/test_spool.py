@@ -50,6 +50,37 @@ def test_a_full_spool_refuses_and_uses_no_number(tmp_path: Path) -> None:
     assert _sequences(spool) == list(range(1, held + 1))
 
 
+def test_a_full_spool_still_takes_the_ends_of_statements(tmp_path: Path) -> None:
+    """Otherwise the statement would stay open, and its segment with it."""
+    spool = Spool(tmp_path, bytes_max=1 << 20)
+    running = []
+    with pytest.raises(SpoolError, match="the spool is full"):
+        while True:
+            running.append(spool.append("statement", "s-1", lambda e, s: b"x" * 10_000))
+    with pytest.raises(SpoolError, match="the spool is full"):
+        spool.append("session", "s-2", lambda e, s: b"x" * 10_000)
+    for sequence in running:
+        spool.append("outcome", "s-1", _body, finishes=sequence)
+    *_, (everything, _) = spool.read(Position())
+    spool.release(everything)
+    assert spool.behind(Position()) <= (1 << 20) // 4, "only the newest segment is left"
+
+
+@pytest.mark.parametrize("body_bytes", [300, 60_000, 899_000])
+def test_a_full_spool_takes_records_again_when_kafka_has_them(tmp_path: Path, body_bytes: int) -> None:
+    """With the smallest limit that the settings allow, and with records of any size."""
+    spool = Spool(tmp_path, bytes_max=1 << 20)
+    for _ in range(3):
+        before = spool.sequence
+        with pytest.raises(SpoolError, match="the spool is full"):
+            while True:
+                sequence = spool.append("statement", "s-1", lambda e, s: b"x" * body_bytes)
+                spool.append("outcome", "s-1", _body, finishes=sequence)
+        assert spool.sequence > before
+        *_, (everything, _) = spool.read(Position())
+        spool.release(everything)
+
+
 def test_a_full_disk_leaves_no_torn_record_and_no_gap(tmp_path: Path) -> None:
     """The file size limit stands in for the disk: the kernel writes a part of the record, then nothing."""
     script = f"""
