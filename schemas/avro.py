@@ -57,6 +57,20 @@ def enriched_schema_of(record: type[Struct]) -> Schema:
     return _record(record, "Enriched" + record.__name__, (record, records.Enrichment), set())
 
 
+@cache
+def choices_of(record: type[Struct]) -> dict[str, frozenset[str]]:
+    """The strings that a Literal field may hold, by `Record.field`, of this record type and those within it."""
+    found: dict[str, frozenset[str]] = {}
+    hints = typing.get_type_hints(record)
+    for name, hint in hints.items():
+        for part in (hint, *typing.get_args(hint)):
+            if typing.get_origin(part) is Literal:
+                found[f"{record.__name__}.{name}"] = frozenset(typing.get_args(part))
+            elif isinstance(part, type) and issubclass(part, Struct):
+                found |= choices_of(part)
+    return found
+
+
 def _record(record: type[Struct], name: str, parts: tuple[type[Struct], ...], seen: set[str]) -> Schema:
     seen.add(name)
     fields = []

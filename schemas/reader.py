@@ -7,6 +7,7 @@ imported, so that the file compiles alone. Source: Apache Avro 1.12, binary enco
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 COMPILED = not __file__.endswith(".py")
@@ -21,37 +22,46 @@ PRIMITIVES: Final = {"string": STRING, "long": LONG, "boolean": BOOLEAN, "bytes"
 
 
 class Type:
-    """An Avro type, made to be read by: `items` is what an array or a union holds, or one type a field; `names` too."""
+    """An Avro type, made to be read by."""
 
-    def __init__(self, kind: int, names: list[str], items: list[Type]) -> None:
+    def __init__(self, kind: int) -> None:
         self.kind = kind
-        self.names = names
-        self.items = items
+        self.names: list[str] = []  # of a record's fields
+        self.items: list[Type] = []  # a type for each of them; or the one that an array or a union holds
+        self.choices: frozenset[str] | None = None  # what a string may be
 
 
-def type_of(schema: Any) -> Type:
-    """The type that an Avro schema (as JSON) describes. Raises TypeError for what isn't read here."""
-    return _type_of(schema, {})
+def type_of(schema: Any, choices: Mapping[str, frozenset[str]]) -> Type:
+    """The type that an Avro schema (as JSON) describes. Raises TypeError for what isn't read here.
+
+    `choices` are the strings that a field may hold, by `Record.field`, where not every string is one.
+    """
+    return _type_of(schema, choices, {})
 
 
-def _type_of(schema: Any, named: dict[str, Type]) -> Type:
+def _type_of(schema: Any, choices: Mapping[str, frozenset[str]], named: dict[str, Type]) -> Type:
     if isinstance(schema, str):
         if schema in PRIMITIVES:
-            return Type(PRIMITIVES[schema], [], [])
+            return Type(PRIMITIVES[schema])
         if schema in named:
             return named[schema]
     elif isinstance(schema, list):
         if len(schema) == 2 and schema[0] == "null":
-            return Type(OPTIONAL, [], [_type_of(schema[1], named)])
+            optional = Type(OPTIONAL)
+            optional.items.append(_type_of(schema[1], choices, named))
+            return optional
     elif schema["type"] == "array":
-        return Type(ARRAY, [], [_type_of(schema["items"], named)])
+        array = Type(ARRAY)
+        array.items.append(_type_of(schema["items"], choices, named))
+        return array
     elif schema["type"] == "record":
-        made = Type(RECORD, [], [])
-        named[f"{schema['namespace']}.{schema['name']}"] = made
+        record = named[f"{schema['namespace']}.{schema['name']}"] = Type(RECORD)
         for field in schema["fields"]:
-            made.names.append(field["name"])
-            made.items.append(_type_of(field["type"], named))
-        return made
+            item = _type_of(field["type"], choices, named)
+            item.choices = choices.get(f"{schema['name']}.{field['name']}", item.choices)
+            record.names.append(field["name"])
+            record.items.append(item)
+        return record
     raise TypeError(f"no reader for the Avro type {schema!r}")
 
 
@@ -82,7 +92,11 @@ class Cursor:
     def value(self, wanted: Type) -> Any:
         kind = wanted.kind
         if kind == STRING:
-            return self.chunk().decode()
+            text = self.chunk().decode()
+            choices = wanted.choices
+            if choices is not None and text not in choices:
+                raise ValueError(f"{text[:40]!r} stands for one of {', '.join(sorted(choices))}")
+            return text
         if kind == LONG:
             return self.long()
         if kind == RECORD:

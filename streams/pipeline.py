@@ -25,7 +25,7 @@ from msgspec import Struct, json
 from taprail.connectors.kafka.loop import Out
 from taprail.connectors.kafka.registry import frame, unframe
 from taprail.connectors.siem.ocsf import datastore_activity, detection_finding
-from taprail.schemas import avro, reader, records
+from taprail.schemas import avro, control, reader, records
 from taprail.schemas.envelope import Sealer
 from taprail.schemas.errors import RecordError, StackError
 from taprail.schemas.records import (
@@ -54,6 +54,7 @@ _RECORDS: dict[str, type[Struct]] = {
     "outcome": records.Outcome,
     "session": records.Session,
 }
+_PASSED: dict[str, type[Struct]] = {"change": records.Change, "decision": control.SignedRecord}
 _KIND_HEADERS = {
     kind: (("kind", kind.encode()),) for kind in (*TAPS.values(), *PASSED.values(), "detection", "alert", "approval")
 }
@@ -86,7 +87,10 @@ class Pipeline:
             "outcome": outcome_rules(large_read_rows),
             "session": SESSION_RULES,
         }
-        self._types = {kind: reader.type_of(avro.schema_of(record)) for kind, record in _RECORDS.items()}
+        self._types = {
+            kind: reader.type_of(avro.schema_of(record), avro.choices_of(record))
+            for kind, record in (_RECORDS | _PASSED).items()
+        }
         self._seen: dict[tuple[str, int], Seen] = {}
         self._read_well: deque[bool] = deque(maxlen=POISON_WINDOW)
         self._decode_statement = avro.decoder(Statement)
@@ -122,14 +126,10 @@ class Pipeline:
     def _tap_record(
         self, kind: str, message: Message, now_us: int, covered: dict[tuple[str, int], list[int]], out: list[Out]
     ) -> None:
-        schema_id, encoded = unframe(message.value())
-        if len(encoded) > RECORD_BYTES_MAX:
-            raise RecordError(f"{len(encoded)} bytes are more than any tap writes")
-        try:
-            record = reader.read(encoded, self._types[kind])
-        except (ValueError, IndexError) as error:
-            raise RecordError(f"{len(encoded)} bytes under schema {schema_id} are not a {kind}: {error}") from error
+        encoded, record = self._read(kind, message)
         tap, epoch, sequence = record["tap"], record["epoch"], record["sequence"]
+        if sequence < 1:
+            raise RecordError(f"a {kind} has the number {sequence}; numbers begin at 1")
         if not self._seen[message.topic() or "", message.partition() or 0].new(tap, epoch, sequence):
             return
         covered.setdefault((tap, epoch), []).append(sequence)
@@ -144,6 +144,16 @@ class Pipeline:
             if record["action"] == "hold":
                 self._held(self._decode_statement(encoded), out)
 
+    def _read(self, kind: str, message: Message) -> tuple[bytes, Mapping[str, Any]]:
+        """The Avro body and its fields. It is exactly one record, so that what is appended to it is read as ours."""
+        schema_id, encoded = unframe(message.value())
+        if len(encoded) > RECORD_BYTES_MAX:
+            raise RecordError(f"{len(encoded)} bytes are more than anybody of ours writes")
+        try:
+            return encoded, reader.read(encoded, self._types[kind])
+        except (ValueError, IndexError) as error:
+            raise RecordError(f"{len(encoded)} bytes under schema {schema_id} are not a {kind}: {error}") from error
+
     def _detected(self, found: Found, detection: Detection, out: list[Out]) -> None:
         out += self._both("taprail.detections", "detection", detection.detection_id, detection)
         out.append(Out("taprail.siem", detection.detection_id.encode(), json.encode(detection_finding(detection))))
@@ -156,7 +166,7 @@ class Pipeline:
         out += self._both("taprail.approvals", "approval", approval.approval_id, approval)
 
     def _pass_on(self, kind: str, message: Message) -> Out:
-        unframe(message.value())
+        self._read(kind, message)
         return _audit(kind, (message.key() or b"").decode(errors="replace"), message.value() or b"")
 
     def _both(self, topic: str, kind: str, key: str, record: Struct) -> tuple[Out, Out]:

@@ -12,13 +12,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from msgspec import Struct, convert
+from msgspec.structs import replace
 
 from taprail.schemas import avro, reader
-from taprail.schemas.records import Outcome, Session, Statement
+from taprail.schemas.control import SignedRecord
+from taprail.schemas.records import Change, Outcome, Person, RelationUse, Session, Statement
 
-RECORDS = (Statement, Outcome, Session)
+RECORDS = (Statement, Outcome, Session, Change, SignedRecord)
 both_variants = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
-records = st.one_of(st.from_type(Statement), st.from_type(Outcome), st.from_type(Session)).filter(
+records = st.one_of(*map(st.from_type, RECORDS)).filter(
     lambda record: all(-(1 << 63) <= n < 1 << 63 for n in vars_of(record) if isinstance(n, int))
 )
 
@@ -43,7 +45,7 @@ def variant(request: pytest.FixtureRequest) -> ModuleType:
 @both_variants
 @given(record=records)
 def test_what_was_written_is_read(variant: ModuleType, record: Struct) -> None:
-    wanted = variant.type_of(avro.schema_of(type(record)))
+    wanted = variant.type_of(avro.schema_of(type(record)), avro.choices_of(type(record)))
     fields = variant.read(avro.encode(record), wanted)
     assert convert(fields, type(record)) == record
     assert list(fields) == list(record.__struct_fields__)
@@ -52,7 +54,7 @@ def test_what_was_written_is_read(variant: ModuleType, record: Struct) -> None:
 @both_variants
 @given(record=records, cut=st.integers(0, 10_000), tail=st.binary(max_size=3))
 def test_a_body_that_is_cut_or_goes_on_is_refused(variant: ModuleType, record: Struct, cut: int, tail: bytes) -> None:
-    wanted, body = variant.type_of(avro.schema_of(type(record))), avro.encode(record)
+    wanted, body = variant.type_of(avro.schema_of(type(record)), avro.choices_of(type(record))), avro.encode(record)
     for damaged in {body[: cut % len(body)], body + b"\0" + tail}:
         with pytest.raises((ValueError, IndexError)):
             variant.read(damaged, wanted)
@@ -67,7 +69,7 @@ def test_any_bytes_give_what_the_library_reads_or_an_error(
     body = avro.encode(data.draw(records.filter(lambda r: type(r) is kind)))
     body = body[: place % len(body)] + noise
     try:
-        fields = variant.read(body, variant.type_of(avro.schema_of(kind)))
+        fields = variant.read(body, variant.type_of(avro.schema_of(kind), {}))
     except (ValueError, IndexError):
         return
     stream = io.BytesIO(body)
@@ -79,9 +81,29 @@ def test_any_bytes_give_what_the_library_reads_or_an_error(
 def test_a_string_whose_length_is_wrong_is_refused(variant: ModuleType, body: bytes) -> None:
     schema = {"type": "record", "namespace": "n", "name": "R", "fields": [{"name": "text", "type": "string"}]}
     with pytest.raises((ValueError, IndexError)):
-        variant.read(body, variant.type_of(schema))
+        variant.read(body, variant.type_of(schema, {}))
 
 
 def test_a_type_that_is_not_read_here_is_said_at_the_start(variant: ModuleType) -> None:
     with pytest.raises(TypeError, match="no reader for the Avro type 'double'"):
-        variant.type_of("double")
+        variant.type_of("double", {})
+
+
+@pytest.mark.parametrize("place", ["action", "person", "relations"])
+def test_a_string_that_is_none_of_its_choices_is_refused(variant: ModuleType, place: str) -> None:
+    """Whoever reads the audit log later makes records of the types: what doesn't fit them must not get there."""
+    relation, person = RelationUse("public", "t", "read"), Person("ann", "Ann", "person")
+    fields: dict[str, object] = dict.fromkeys(Statement.__struct_fields__, "") | {
+        "epoch": 1, "sequence": 1, "time_us": 1, "catalog_epoch": 1, "transaction": 1, "expires_us": 0,
+        "held_sequence": 0, "writes": False, "approvers": (), "lineage": (), "values": None, "action": "allow",
+        "person": person, "relations": (relation,), "protocol": "simple", "mark": "none",
+    }  # fmt: skip
+    wanted = variant.type_of(avro.schema_of(Statement), avro.choices_of(Statement))
+    assert variant.read(avro.encode(Statement(**fields)), wanted)["action"] == "allow"  # type: ignore[arg-type]
+    wrong: dict[str, object] = {
+        "action": "ALLOW",
+        "person": replace(person, kind="root"),
+        "relations": (relation, replace(relation, access="")),
+    }
+    with pytest.raises(ValueError, match="stands for one of"):
+        variant.read(avro.encode(Statement(**fields | {place: wrong[place]})), wanted)  # type: ignore[arg-type]
