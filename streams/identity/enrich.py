@@ -13,6 +13,7 @@ from typing import Any
 
 import fastavro
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from msgspec import MsgspecError
 
 from taprail.schemas import avro
 from taprail.schemas.control import Identity, SignedRecord, open_signed
@@ -36,7 +37,7 @@ class Directory:
             if record.kind != "identity":
                 raise SignatureError(f"a {record.kind} record stands among the identities")
             identity = open_signed(record, Identity, public_keys=self._public_keys)
-        except SignatureError as error:
+        except (SignatureError, MsgspecError) as error:
             self.refused += 1
             _log.error("an identity is not believed: %s", error)
             return
