@@ -32,8 +32,10 @@ STATE = "up.json"
 class LocalInstallation:
     """`start()` makes what is missing and starts everything; what was made is kept in `home`."""
 
-    def __init__(self, home: Path, progress: Callable[[str], None]) -> None:
+    def __init__(self, home: Path, progress: Callable[[str], None], webhook_url: str = "") -> None:
+        """`webhook_url`: where alerts are POSTed, signed with the secret in `secrets/webhook`."""
         self.home = home.absolute()
+        self.webhook_url = webhook_url
         self.progress = progress
         self.stack = LocalStack(self.home / "stack", progress=progress)
         self.config = self.home / "taprail.toml"
@@ -104,7 +106,7 @@ class LocalInstallation:
             key, certificate = self_signed()
             keys.write_new(self.home / "tap.crt", certificate, 0o644)
             keys.write_new(secrets / "tap.key", key, 0o600)
-        for role in {*GROUP_ROLES.values(), "taprail_catalog", "taprail_feed", "webhook"}:
+        for role in {*GROUP_ROLES.values(), "taprail_catalog", "taprail_feed", "webhook", "identity-client"}:
             password(secrets, role)
         kafka = self.endpoints.kafka.users
         for role in KAFKA_ROLES:
@@ -135,6 +137,7 @@ password = "file:secrets/connect"
 
 [identity]
 issuer = "{self.endpoints.issuer_url}"
+client_secret = "file:secrets/identity-client"  # the provider for development takes any
 
 [tap]
 port = {ports["tap"]}
@@ -164,7 +167,9 @@ public_key = "log.pub.pem"
 {databases}"""
 
     def _alerts_toml(self) -> str:
-        return ""
+        if not self.webhook_url:
+            return ""
+        return f'[alerts.webhook]\nurl = "{self.webhook_url}"\nsecret = "file:secrets/webhook"\n'
 
     def _database_toml(self, name: str) -> str:
         postgres = self.endpoints.postgres

@@ -241,16 +241,18 @@ def demo(report: Path | None, stay: bool | None, home: Path) -> None:
       taprail demo
       taprail demo --no-stay --json story.json
     """
+    from taprail.streams.demo.receiver import Receiver
     from taprail.streams.demo.run import run_demo
     from taprail.streams.local import LocalInstallation
 
     _refuse_a_second(home)
     if report is not None and not report.absolute().parent.is_dir():
         raise StackError(f"the report can't be written: {report.parent} isn't a directory", hint="make it first")
-    installation = LocalInstallation(home, say)
     held = False
-    with _running(installation):
-        loaded, held = run_demo(installation, report, click.echo)
+    receiver = Receiver()
+    installation = LocalInstallation(home, say, receiver.url)
+    with receiver, _running(installation):
+        loaded, held = run_demo(installation, receiver, report, click.echo)
         if stay if stay is not None else sys.stdout.isatty():
             _stay(installation, loaded)
     sys.exit(0 if held else 1)

@@ -18,6 +18,7 @@ from taprail.streams.approvals.client import ApprovalsClient
 from taprail.streams.demo import world
 from taprail.streams.demo.clients import Tap
 from taprail.streams.demo.play import Played, play
+from taprail.streams.demo.receiver import Receiver
 from taprail.streams.demo.story import Scene
 from taprail.streams.local import LocalInstallation
 from taprail.streams.settings import Loaded
@@ -30,12 +31,19 @@ FOLLOWED = {
 }
 
 
-def run_demo(installation: LocalInstallation, report: Path | None, say: Callable[[str], None]) -> tuple[Loaded, bool]:
-    """Play the story; returns the settings and whether every step held. `report` gets the steps as JSON."""
+def run_demo(
+    installation: LocalInstallation, receiver: Receiver, report: Path | None, say: Callable[[str], None]
+) -> tuple[Loaded, bool]:
+    """Play the story; returns the settings and whether every step held. `report` gets the steps as JSON.
+
+    `receiver` is where the installation's alerts go.
+    """
     started = time.perf_counter()
     loaded = installation.start(_make_world)
     say(f"everything is up after {time.perf_counter() - started:.1f} s\n")
-    scene = _scene(installation, loaded)
+    if (webhook := loaded.settings.alerts.webhook) is not None:
+        receiver.secret = loaded.secret(webhook.secret)
+    scene = _scene(installation, loaded, receiver)
     played = []
     for result in play(scene.steps()):
         played.append(result)
@@ -67,7 +75,7 @@ def _make_world(endpoints: Endpoints) -> None:
         world.seed(endpoints.postgres.dsn(database))
 
 
-def _scene(installation: LocalInstallation, loaded: Loaded) -> Scene:
+def _scene(installation: LocalInstallation, loaded: Loaded, receiver: Receiver) -> Scene:
     endpoints, tap = installation.endpoints, loaded.settings.tap
     approvals = ApprovalsClient(loaded.settings.approvals.url)
 
@@ -86,6 +94,7 @@ def _scene(installation: LocalInstallation, loaded: Loaded) -> Scene:
         follow=lambda: Follower(loaded.kafka("viewer").client_config("viewer"), FOLLOWED),
         pending=pending,
         approve=approve,
+        delivered=receiver.wait_for,
         log=loaded.path(loaded.settings.ledger.directory),
         public_key=loaded.path(loaded.settings.ledger.public_key),
     )

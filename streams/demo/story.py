@@ -34,6 +34,7 @@ class Scene(Struct, frozen=True):
     follow: Callable[[], Follower]
     pending: Callable[[str], list[dict[str, Any]]]
     approve: Callable[[str, str], str]
+    delivered: Callable[[str, float], Alert | None]
     log: Path
     public_key: Path
 
@@ -113,14 +114,21 @@ class Scene(Struct, frozen=True):
                 connection.execute("UPDATE customers SET city = city || ' ' WHERE id = 7")
             committed = time.monotonic()
             alert = _alert(follower, "unattributed-change", ALERT_SECONDS_MAX)
-        return {"alert": alert.title, "summary": alert.summary, "seconds": round(time.monotonic() - committed, 3)}
+            seconds = round(time.monotonic() - committed, 3)
+        return {"alert": alert.title, "summary": alert.summary, "seconds": seconds, "webhook": self._told(alert)}
 
     def large_read(self) -> Evidence:
         with self.follow() as follower, self.tap.connect("ann", "prod") as connection:
             rows = connection.execute(f"SELECT * FROM orders LIMIT {NOTEBOOK_ROWS}").fetchall()
             expect(len(rows) == NOTEBOOK_ROWS, f"{len(rows)} rows")
             alert = _alert(follower, "large-read", ALERT_SECONDS_MAX)
-        return {"rows": len(rows), "alert": alert.title, "summary": alert.summary}
+        return {"rows": len(rows), "alert": alert.title, "summary": alert.summary, "webhook": self._told(alert)}
+
+    def _told(self, alert: Alert) -> str:
+        """The same alert at the webhook's receiver, signed."""
+        told = self.delivered(alert.alert_id, ALERT_SECONDS_MAX)
+        expect(told == alert, f"the webhook was told {told}")
+        return f"{alert.alert_id}, its signature holds"
 
     def questions(self) -> Evidence:
         asked = {
