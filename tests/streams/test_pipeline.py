@@ -42,8 +42,8 @@ ANN = Person("ann", "Ann", "person", ("engineers",))
 CUSTOMERS = RelationUse("public", "customers", "read", ("email",))
 STATEMENT = Statement(
     "tap-1", 7, 1, 1_700_000_000_000_000, "s-1", "prod", "local", "orders", ANN, "", "allow", "default", "SELECT",
-    False, (CUSTOMERS,), "f" * 32, "SELECT email FROM customers WHERE id = $1", "", "v1", 3, "app", "psql", "10.0.0.1:5000",
-    "extended", 12, "none",
+    False, (CUSTOMERS,), "f" * 32, "SELECT email FROM customers WHERE id = $1", "", "v1", 3, "app", "psql",
+    "10.0.0.1:5000", "extended", 12, "none",
 )  # fmt: skip
 OUTCOME = Outcome(
     "tap-1", 7, 2, 1_700_000_000_000_500, "s-1", "prod", "local", "orders", ANN, "", 7, 1, "ok", "SELECT", (CUSTOMERS,),
