@@ -4,12 +4,16 @@
 
 `length` counts what follows it, and the checksum covers what follows the checksum. `finishes` is the sequence of the
 statement that an outcome ends, of the same epoch, 0 for none.
+
+Damage is passed over: where a record doesn't hold, the next place is looked for at which one does. Statements can't
+forge one, for they hold no zero byte and every length begins with one.
 """
 
 from __future__ import annotations
 
+import re
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from struct import Struct as Layout
 from typing import Literal
@@ -21,6 +25,9 @@ KINDS: tuple[Kind, ...] = ("statement", "outcome", "session")
 _LENGTH = Layout(">I")
 _HEAD = Layout(">IQQBH")
 RECORD_BYTES_MAX = 900_000  # Kafka takes 1 MiB by default, frame and headers included
+_FRAME_BYTES_MIN, _LENGTH_MAX = _LENGTH.size + _HEAD.size, 2 * RECORD_BYTES_MAX
+# Where a length from _HEAD.size (00000017) to a bit above _LENGTH_MAX (001b7740) may stand; zeros aren't one.
+_BEGINNINGS = re.compile(rb"(?=\x00(?:\x00(?:\x00[\x17-\xff]|[\x01-\xff])|[\x01-\x1b]))")
 
 
 class Frame(Struct, frozen=True):
@@ -34,27 +41,69 @@ class Frame(Struct, frozen=True):
     end: int
 
 
+class Damage(Struct, frozen=True):
+    """Bytes `start` to `end` of a segment can't be read. `torn`: the writer died there, the record never counted."""
+
+    start: int
+    end: int
+    torn: bool
+
+
 def encode(sequence: int, finishes: int, kind: Kind, key: bytes, body: bytes) -> bytes:
     rest = _HEAD.pack(0, sequence, finishes, KINDS.index(kind), len(key))[4:] + key + body
     return _LENGTH.pack(4 + len(rest)) + _LENGTH.pack(zlib.crc32(rest)) + rest
 
 
-def read(path: Path, position: int, stop: int | None = None) -> Iterator[Frame]:
-    """Whole records from `position` on, up to `stop` (bytes). Ends before a torn or damaged one."""
+def read(
+    path: Path, position: int, stop: int | None = None, tell: Callable[[Damage], None] = lambda damage: None
+) -> Iterator[Frame]:
+    """Records from `position` on, up to `stop` (bytes). `tell` is told of each damaged place, which is passed over."""
     with path.open("rb") as file:
         file.seek(position)
         while stop is None or position < stop:
-            head = file.read(4)
-            if len(head) < 4:
+            head = file.read(_LENGTH.size)
+            length = _LENGTH.unpack(head)[0] if len(head) == _LENGTH.size else 0
+            data = head + file.read(length) if length <= _LENGTH_MAX else head
+            if not data:
                 return
-            (length,) = _LENGTH.unpack(head)
-            rest = file.read(length) if _HEAD.size <= length <= 2 * RECORD_BYTES_MAX else b""
-            if len(rest) < max(length, _HEAD.size):
-                return
-            checksum, sequence, finishes, kind, key_bytes = _HEAD.unpack_from(rest)
-            if zlib.crc32(rest[4:]) != checksum or kind >= len(KINDS):
-                return
-            position += 4 + length
-            body = _HEAD.size + key_bytes
-            key = rest[_HEAD.size : body].decode(errors="replace")
-            yield Frame(sequence, finishes, KINDS[kind], key, rest[body:], position)
+            frame = _frame(data, 0, length, position)
+            if frame is None:
+                file.seek(position)
+                rest = file.read(-1 if stop is None else stop - position)
+                frame, damage = _resume(rest, position)
+                if damage is not None:
+                    tell(damage)
+                if frame is None:
+                    return
+                file.seek(frame.end)
+            position = frame.end
+            yield frame
+
+
+def _resume(data: bytes, position: int) -> tuple[Frame | None, Damage | None]:
+    """The next record in `data`, which stands at `position` and doesn't begin with a whole one; and what is lost."""
+    for match in _BEGINNINGS.finditer(data, 1):
+        start = match.start()
+        length = int.from_bytes(data[start : start + _LENGTH.size])
+        if (frame := _frame(data, start, length, position)) is not None:
+            # Where only the length was wrong, the checksum holds up to the next record.
+            whole = _frame(data[:start], 0, start - _LENGTH.size, position)
+            return (whole, None) if whole else (frame, Damage(position, position + start, torn=False))
+    if (whole := _frame(data, 0, len(data) - _LENGTH.size, position)) is not None:
+        return whole, None
+    length = int.from_bytes(data[: _LENGTH.size])
+    torn = len(data) < _LENGTH.size or (_HEAD.size <= length <= _LENGTH_MAX and len(data) < _LENGTH.size + length)
+    return None, Damage(position, position + len(data), torn)
+
+
+def _frame(data: bytes, start: int, length: int, position: int) -> Frame | None:
+    """The record of this length at `start` in `data`, where there is a whole one. `data` stands at `position`."""
+    end = start + _LENGTH.size + length
+    if not _HEAD.size <= length <= _LENGTH_MAX or end > len(data):
+        return None
+    checksum, sequence, finishes, kind, key_bytes = _HEAD.unpack_from(data, start + _LENGTH.size)
+    body = start + _FRAME_BYTES_MIN + key_bytes
+    if body > end or kind >= len(KINDS) or zlib.crc32(memoryview(data)[start + 2 * _LENGTH.size : end]) != checksum:
+        return None
+    key = data[start + _FRAME_BYTES_MIN : body].decode(errors="replace")
+    return Frame(sequence, finishes, KINDS[kind], key, data[body:end], position + end)

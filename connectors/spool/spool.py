@@ -3,13 +3,19 @@
 `append` returns when the record is in the file: it survives the death of the process; with `machine` durability
 a flush follows within `FLUSH_SECONDS`, so it survives a power cut soon after. A sequence number is used only when its
 record was written whole, so the sequence has no gap. Segments go when Kafka has them and all their statements ended.
+
+What a disk has damaged is passed over, kept beside its segment as `<segment>.damaged`, and missed: a number that comes
+from nowhere is a gap that the stream tells of. Damage at the end of an epoch, where no number follows, takes the first
+number of the new one.
 """
 
 from __future__ import annotations
 
 import contextlib
 import fcntl
+import logging
 import os
+import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -19,11 +25,12 @@ from typing import Literal
 from msgspec import Struct
 
 from taprail.connectors.spool import frames
-from taprail.connectors.spool.frames import Frame, Kind
+from taprail.connectors.spool.frames import Damage, Frame, Kind
 from taprail.schemas.errors import SpoolError
 
 SEGMENT_BYTES = 16 << 20
 FLUSH_SECONDS = 0.02
+_log = logging.getLogger("taprail.spool")
 RESERVE = 1 / 16  # of the room is for outcomes alone: a statement that was let in can also be ended
 
 
@@ -64,10 +71,10 @@ class Spool:
         try:
             directory.mkdir(parents=True, exist_ok=True, mode=0o700)
             self._lock = _lock(directory)
-            self._segments = _load(directory)
+            self._segments, last_is_lost = _load(directory)
             self.epoch = self._next_epoch()
             self._open_in: dict[int, Segment] = {}
-            self.sequence = 0
+            self.sequence = int(last_is_lost)
             self._current = self._new_segment()
         except OSError as error:
             raise SpoolError(
@@ -129,7 +136,8 @@ class Spool:
             pending = [(s, s.length) for s in self._segments if (s.epoch, s.first) >= (position.epoch, position.first)]
         for segment, length in pending:
             same = (segment.epoch, segment.first) == (position.epoch, position.first)
-            for frame in frames.read(segment.path, position.offset if same else 0, length):
+            told = _Teller(segment.path)
+            for frame in frames.read(segment.path, position.offset if same else 0, length, told):
                 yield Position(segment.epoch, segment.first, frame.end), frame
 
     def release(self, acknowledged: Position) -> None:
@@ -237,15 +245,45 @@ def _lock(directory: Path) -> int:
     return descriptor
 
 
-def _load(directory: Path) -> list[Segment]:
-    """The segments of earlier epochs; a tail that a crash tore off is cut."""
-    segments = []
+def _load(directory: Path) -> tuple[list[Segment], bool]:
+    """The segments of earlier epochs, and whether the last record of one is lost that nobody has told of yet.
+
+    What follows a segment's last whole record doesn't count: a crash tore it off, or it is damaged.
+    """
+    segments, is_lost = [], False
     for path in sorted(directory.glob("*.seg")):
         epoch, _, first = path.stem.partition("-")
+        told = _Teller(path)
         length = 0
-        for frame in frames.read(path, 0):
+        for frame in frames.read(path, 0, None, told):
             length = frame.end
-        if length < path.stat().st_size:
-            os.truncate(path, length)
         segments.append(Segment(path, int(epoch), int(first), length))
-    return segments
+        is_lost |= told.is_new and told.last > length
+    return segments, is_lost
+
+
+class _Teller:
+    """Tells of a segment's damage and keeps a copy of it, once: the copy is the memory of that."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._copy = path.with_name(path.name + ".damaged")
+        self.is_new = not self._copy.exists()
+        self.last = 0  # where the last damaged place ends
+
+    def __call__(self, damage: Damage) -> None:
+        if damage.torn:
+            _log.info("%s ends with %d bytes of a record that was never whole", self._path, damage.end - damage.start)
+            return
+        self.last = damage.end
+        if not self.is_new:
+            return
+        _log.error(
+            "%s is damaged from byte %d to %d: what was recorded there is lost, and the stream will miss it. All from "
+            "there on is kept in %s. Check the disk, look into the copy, then remove it",
+            *(self._path, damage.start, damage.end, self._copy.name),
+        )
+        if not self._copy.exists():
+            with self._path.open("rb") as damaged, self._copy.open("xb") as copy:
+                damaged.seek(damage.start)
+                shutil.copyfileobj(damaged, copy)
