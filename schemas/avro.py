@@ -10,7 +10,7 @@ from __future__ import annotations
 import io
 import types
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -118,6 +118,40 @@ def encode(record: Struct) -> bytes:
     out = io.BytesIO()
     fastavro.schemaless_writer(out, _parsed(type(record), False), plain(record))
     return out.getvalue()
+
+
+def encode_run(record: type[Struct], first: str, last: str, values: Mapping[str, Any]) -> bytes:
+    """Only the fields from `first` to `last`: a record's body is its runs, one after the other.
+
+    So what stays the same from record to record is encoded once. `values` are plain (see `plain`).
+    """
+    out = io.BytesIO()
+    fastavro.schemaless_writer(out, _run(record, first, last), values)
+    return out.getvalue()
+
+
+@cache
+def _run(record: type[Struct], first: str, last: str) -> Any:
+    schema = schema_of(record)
+    names = [field["name"] for field in schema["fields"]]
+    kept = schema["fields"][names.index(first) : names.index(last) + 1]
+    return fastavro.parse_schema({**schema, "name": f"{schema['name']}_{first}", "fields": kept})
+
+
+def encode_long(number: int) -> bytes:
+    """A number that isn't negative, zigzag and seven bits a byte."""
+    number <<= 1
+    out = bytearray()
+    while number > 0x7F:
+        out.append(number & 0x7F | 0x80)
+        number >>= 7
+    out.append(number)
+    return bytes(out)
+
+
+def encode_bytes(value: bytes) -> bytes:
+    """Bytes, or a string's UTF-8."""
+    return encode_long(len(value)) + value
 
 
 def decoder(record: type[Record]) -> Callable[[bytes], Record]:

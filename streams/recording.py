@@ -17,6 +17,7 @@ from taprail.schemas.envelope import Sealer
 from taprail.schemas.guard import Request, Result, SessionContext, Ticket, Verdict
 from taprail.schemas.records import Envelope, Outcome, Session, Statement, statement_id
 from taprail.streams.approvals.binding import binding
+from taprail.streams.encoded import Encoder
 
 SpoolKind = Literal["statement", "outcome", "session"]
 
@@ -47,50 +48,19 @@ class SpoolRecorder:
         self._spool = spool
         self._sealer = sealer
         self._mark_key = mark_key
+        self._encoders: dict[str, Encoder] = {}
 
     def statement(self, request: Request, verdict: Verdict, *, approval: str = "", held_sequence: int = 0) -> Ticket:
         session = request.session
         started_us = now_us()
-        held = verdict.action == "hold" and not approval
+        at_once = verdict.action in ("allow", "mask") and not approval and not held_sequence
 
         def encode(epoch: int, sequence: int) -> bytes:
-            return avro.encode(
-                Statement(
-                    tap=session.tap,
-                    epoch=epoch,
-                    sequence=sequence,
-                    time_us=started_us,
-                    session=session.session,
-                    environment=session.environment,
-                    server=session.server,
-                    database=session.database,
-                    person=session.person,
-                    purpose=session.purpose,
-                    action="allow" if approval else verdict.action,
-                    rule=verdict.rule,
-                    tag=verdict.facts.tag,
-                    writes=verdict.mark != "none",
-                    relations=verdict.relations,
-                    fingerprint=verdict.fingerprint,
-                    normalized=verdict.normalized,
-                    reason=verdict.reason,
-                    policy_version=verdict.policy_version,
-                    catalog_epoch=verdict.catalog_epoch,
-                    role=session.role,
-                    client=session.client,
-                    client_address=session.client_address,
-                    protocol=request.protocol,
-                    transaction=session.transaction,
-                    mark=verdict.mark,
-                    approval=approval,
-                    binding=request_binding(request, verdict) if held else "",
-                    expires_us=started_us + verdict.hold_seconds * 1_000_000 if held else 0,
-                    approvers=verdict.approvers,
-                    held_sequence=held_sequence,
-                    lineage=verdict.lineage,
-                    values=self._values(request, verdict, statement_id(session.tap, epoch, sequence)),
-                )
-            )
+            values = self._values(request, verdict, statement_id(session.tap, epoch, sequence))
+            if at_once:
+                return self._encoder(session.tap).statement(request, verdict, epoch, sequence, started_us, values)
+            named = (epoch, sequence, started_us)
+            return avro.encode(statement_record(request, verdict, named, approval, held_sequence, values))
 
         sequence = self._spool.append("statement", session.session, encode, finishes=held_sequence)
         runs = approval or verdict.action in ("allow", "mask")
@@ -98,39 +68,13 @@ class SpoolRecorder:
         return Ticket(self._spool.epoch, sequence, mark, started_us)
 
     def outcome(self, ticket: Ticket, request: Request, verdict: Verdict, result: Result) -> None:
-        session = request.session
         ended_us = now_us()
 
         def encode(epoch: int, sequence: int) -> bytes:
-            return avro.encode(
-                Outcome(
-                    tap=session.tap,
-                    epoch=epoch,
-                    sequence=sequence,
-                    time_us=ended_us,
-                    session=session.session,
-                    environment=session.environment,
-                    server=session.server,
-                    database=session.database,
-                    person=session.person,
-                    purpose=session.purpose,
-                    statement_epoch=ticket.epoch,
-                    statement_sequence=ticket.sequence,
-                    status=result.status,
-                    tag=verdict.facts.tag,
-                    relations=verdict.relations,
-                    rows=result.rows,
-                    bytes=result.bytes,
-                    masked_columns=result.masked_columns,
-                    duration_us=ended_us - ticket.started_us,
-                    sqlstate=result.sqlstate,
-                    transaction=session.transaction,
-                    transaction_status=result.transaction_status,
-                    fingerprint=verdict.fingerprint,
-                )
-            )
+            encoder = self._encoder(request.session.tap)
+            return encoder.outcome(ticket, request, verdict, result, epoch, sequence, ended_us)
 
-        self._spool.append("outcome", session.session, encode, finishes=ticket.sequence)
+        self._spool.append("outcome", request.session.session, encode, finishes=ticket.sequence)
 
     def session(self, context: SessionContext, event: Literal["opened", "closed", "refused"], reason: str = "") -> None:
         at_us = now_us()
@@ -167,6 +111,11 @@ class SpoolRecorder:
 
         self._spool.append("outcome", statement.session, encode)
 
+    def _encoder(self, tap: str) -> Encoder:
+        if tap not in self._encoders:
+            self._encoders[tap] = Encoder(tap)
+        return self._encoders[tap]
+
     def _values(self, request: Request, verdict: Verdict, purpose: str) -> Envelope | None:
         if not request.parameters and request.text == verdict.normalized:
             return None
@@ -175,6 +124,55 @@ class SpoolRecorder:
     def _mark(self, session: SessionContext, sequence: int) -> str:
         mark = marks.Mark(session.tap, self._spool.epoch, sequence, session.server, session.database)
         return marks.render(mark, self._mark_key)
+
+
+def statement_record(
+    request: Request,
+    verdict: Verdict,
+    named: tuple[int, int, int],
+    approval: str,
+    held_sequence: int,
+    values: Envelope | None,
+) -> Statement:
+    """`named` is epoch, sequence and time (microseconds)."""
+    session = request.session
+    epoch, sequence, started_us = named
+    held = verdict.action == "hold" and not approval
+    return Statement(
+        tap=session.tap,
+        epoch=epoch,
+        sequence=sequence,
+        time_us=started_us,
+        session=session.session,
+        environment=session.environment,
+        server=session.server,
+        database=session.database,
+        person=session.person,
+        purpose=session.purpose,
+        action="allow" if approval else verdict.action,
+        rule=verdict.rule,
+        tag=verdict.facts.tag,
+        writes=verdict.mark != "none",
+        relations=verdict.relations,
+        fingerprint=verdict.fingerprint,
+        normalized=verdict.normalized,
+        reason=verdict.reason,
+        policy_version=verdict.policy_version,
+        catalog_epoch=verdict.catalog_epoch,
+        role=session.role,
+        client=session.client,
+        client_address=session.client_address,
+        protocol=request.protocol,
+        transaction=session.transaction,
+        mark=verdict.mark,
+        approval=approval,
+        binding=request_binding(request, verdict) if held else "",
+        expires_us=started_us + verdict.hold_seconds * 1_000_000 if held else 0,
+        approvers=verdict.approvers,
+        held_sequence=held_sequence,
+        lineage=verdict.lineage,
+        values=values,
+    )
 
 
 def request_binding(request: Request, verdict: Verdict) -> str:
