@@ -1,7 +1,9 @@
 """Drains a spool to Kafka: in order, as often as it takes, and never in the tap's way.
 
 What Kafka has acknowledged is remembered in a file; after a crash the rest is sent again, and the stream drops what it
-has seen before, by (tap, epoch, sequence).
+has seen before, by (tap, epoch, sequence). That needs order: in no partition may a record stand before one of a lower
+number that comes later. So where Kafka refuses a record, nothing behind it may be sent: the producer is fatally at its
+end (`enable.gapless.guarantee`), and a new one begins at the record that was refused.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from confluent_kafka import KafkaError, Producer
+from confluent_kafka import KafkaError, KafkaException, Producer
 from msgspec import MsgspecError, json
 
 from taprail.connectors.kafka.registry import frame
@@ -34,6 +36,7 @@ ACKNOWLEDGE_SECONDS = 0.2  # how often the position is written down: a crash rep
 IN_FLIGHT_MAX = 20_000
 PRODUCER = {
     "enable.idempotence": True,
+    "enable.gapless.guarantee": True,
     "acks": "all",
     "compression.type": "lz4",
     "linger.ms": 2,
@@ -52,10 +55,11 @@ class Publisher:
         self._spool, self._tap = spool, tap
         self._file = spool.directory / "acknowledged.json"
         self.acknowledged = _load(self._file)
-        self._saved = self.acknowledged
+        self._saved = self._sent = self.acknowledged
         self._in_flight: deque[tuple[Position, list[bool]]] = deque()
         self._failed: KafkaError | None = None
-        self._producer = Producer({**config, **PRODUCER}, logger=_log)
+        self._config = {**config, **PRODUCER}
+        self._producer = Producer(self._config, logger=_log)
         self._schema_ids = schema_ids
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="spool-publisher", daemon=True)
@@ -73,34 +77,44 @@ class Publisher:
         frames = self._frames()
         if frames is None:
             return
-        position = self.acknowledged
         saved_at = time.monotonic()
         while not self._stop.is_set():
             self._spool.wake.clear()
-            sent = 0
-            for place, record in self._spool.read(position):
-                self._send(place, record, frames)
-                position = place
-                sent += 1
-                if len(self._in_flight) >= IN_FLIGHT_MAX or self._stop.is_set() or self._failed:
-                    break
-            self._producer.poll(0)
+            before = self._sent
+            try:
+                self._send_more(frames)
+            except OSError as error:
+                _log.error("the spool can't be read: %s; trying again in %.0f s", error, RETRY_SECONDS)
+                self._stop.wait(RETRY_SECONDS)
+            self._poll(0)
             self._settle()
             if self._failed is not None:
-                position = self._again()
+                self._again()
             if time.monotonic() - saved_at > ACKNOWLEDGE_SECONDS:
                 self._save()
                 saved_at = time.monotonic()
-            if not sent:
+            if self._sent == before:
                 self._rest()
-        self._producer.flush(2)
+        self._flush(2)
         self._settle()
         self._save()
+
+    def _send_more(self, frames: dict[Kind, bytes]) -> None:
+        """Hand over what has not been, as far as Kafka keeps up."""
+        if len(self._in_flight) >= IN_FLIGHT_MAX:
+            return
+        for place, record in self._spool.read(self._sent):
+            self._send(place, record, frames)
+            if self._failed is not None:
+                return
+            self._sent = place
+            if len(self._in_flight) >= IN_FLIGHT_MAX or self._stop.is_set():
+                return
 
     def _rest(self) -> None:
         """Until there is something to do: an answer of Kafka's, or a new record."""
         if self._in_flight:
-            self._producer.poll(0.005)
+            self._poll(0.005)
         else:
             self._spool.wake.wait(IDLE_SECONDS)
 
@@ -120,8 +134,8 @@ class Publisher:
         def delivered(error: KafkaError | None, _message: Any) -> None:
             if error is None:
                 done[0] = True
-            elif self._failed is None:
-                self._failed = error
+            else:
+                self._failed = self._failed or error
 
         name = f"{self._tap}/{place.epoch}/{record.sequence}".encode()
         while True:
@@ -135,23 +149,40 @@ class Publisher:
                 )
                 return
             except BufferError:  # librdkafka's queue is full: let it drain
-                self._producer.poll(0.05)
+                self._poll(0.05)
+                if self._failed is not None:
+                    return
+            except KafkaException as refused:  # it can't even be handed over
+                self._failed = self._failed or refused.args[0]
+                return
+
+    def _poll(self, seconds: float) -> None:
+        """Take Kafka's answers. A producer at its end raises here; what to do about it is the loop's."""
+        try:
+            self._producer.poll(seconds)
+        except KafkaException as fatal:
+            self._failed = self._failed or fatal.args[0]
+
+    def _flush(self, seconds: float) -> None:
+        with contextlib.suppress(KafkaException):
+            self._producer.flush(seconds)
 
     def _settle(self) -> None:
         """Everything up to the first record that Kafka hasn't confirmed."""
         while self._in_flight and self._in_flight[0][1][0]:
             self.acknowledged = self._in_flight.popleft()[0]
 
-    def _again(self) -> Position:
-        """A record was refused. Nothing after it counts: begin again behind the last one that Kafka has."""
+    def _again(self) -> None:
+        """A record was refused. Begin again behind the last one that Kafka has, with a new producer."""
         _log.error("Kafka refused a record: %s; trying again in %.0f s", self._failed, RETRY_SECONDS)
         self._producer.purge()
-        self._producer.flush(1)
+        self._flush(1)
         self._settle()
         self._in_flight.clear()
         self._failed = None
+        self._producer = Producer(self._config, logger=_log)
+        self._sent = self.acknowledged
         self._stop.wait(RETRY_SECONDS)
-        return self.acknowledged
 
     def _save(self) -> None:
         self._spool.release(self.acknowledged)  # first of all: it makes the room that the file may need
