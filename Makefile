@@ -19,6 +19,7 @@ demo: $(READY) ## Start a whole stack on this machine and play the story
 	$(BIN)/taprail demo
 
 test: lint ## Lint, types, then every test on real parts
+	@$(RUN) taprail.connectors.local.artifacts # downloads once, before any test's clock runs
 	$(RUN) pytest --durations=15
 
 lint: $(READY) ## Check style and types: ruff, mypy --strict
