@@ -139,7 +139,7 @@ def detection_finding(detection: Detection) -> dict[str, Any]:
         "unmapped": {
             "environment": detection.environment,
             "database": detection.database,
-            "statement": statement_id(detection.tap, detection.epoch, detection.sequence),
+            "statement": statement_id(detection.tap, detection.epoch, detection.sequence) if detection.tap else "",
         },
     }
     if detection.person is not None:

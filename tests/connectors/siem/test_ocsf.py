@@ -14,6 +14,7 @@ from ocsf_json_schema import OcsfJsonSchemaEmbedded, get_ocsf_schema
 
 from taprail.connectors.siem.ocsf import OCSF_VERSION, datastore_activity, detection_finding
 from taprail.schemas import avro, records
+from taprail.streams.detections.incident import incident
 
 SCHEMAS = OcsfJsonSchemaEmbedded(get_ocsf_schema(OCSF_VERSION))
 TAGS = ["SELECT", "INSERT", "UPDATE", "DELETE", "DROP TABLE", "CREATE TABLE", "SET", "DO", ""]
@@ -98,3 +99,8 @@ def test_an_event_fits_into_kafka_whatever_the_statement() -> None:
     """JSON takes six bytes for a control character; the tap takes 256 KiB of text, and Kafka 1 MiB."""
     hostile = structs.replace(EXAMPLE, normalized='SELECT "' + "\1" * 250_000 + '"')
     assert len(json.encode(datastore_activity(avro.plain(hostile)))) < 900_000
+
+
+def test_a_finding_about_no_statement_names_none() -> None:
+    about_nothing = incident("rule", "key", time_us=1, severity="low", title="t", summary="s", record="alert")
+    assert detection_finding(about_nothing)["unmapped"]["statement"] == ""
