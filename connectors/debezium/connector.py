@@ -148,6 +148,31 @@ def status(connect: ConnectEndpoint, name: str) -> dict[str, Any]:
     return dict(msgspec.json.decode(answer.body)) if answer.status == 200 else {}
 
 
+def restart_failed(connect: ConnectEndpoint) -> dict[str, str]:
+    """Start every connector again that has failed; their names, each with the failure's cause.
+
+    Connect never does it by itself: a task that couldn't reach the registry once stays FAILED for good (KIP-745).
+    """
+    answer = _ask(connect, "GET", "/connectors?expand=status")
+    if answer.status != 200:
+        raise StackError(f"Connect doesn't say how its connectors are: {_reason(answer)}", hint="see its log")
+    failed = {}
+    for name, found in msgspec.json.decode(answer.body).items():
+        parts = [found["status"]["connector"], *found["status"]["tasks"]]
+        causes = [_cause(part) for part in parts if part["state"] == "FAILED"]
+        if causes:
+            failed[name] = causes[-1]
+            _ask(connect, "POST", f"/connectors/{name}/restart?includeTasks=true&onlyFailed=true")
+    return failed
+
+
+def _cause(part: dict[str, Any]) -> str:
+    """The last cause in a failed part's stack trace."""
+    trace = part.get("trace", "")
+    causes = re.findall(r"^Caused by: (.*)$", trace, re.MULTILINE)
+    return str(causes[-1] if causes else trace.partition("\n")[0])
+
+
 def _is_running(connect: ConnectEndpoint, name: str) -> bool:
     found = status(connect, name)
     if not found:
@@ -155,10 +180,8 @@ def _is_running(connect: ConnectEndpoint, name: str) -> bool:
     parts = [found["connector"], *found["tasks"]]
     for part in parts:
         if part["state"] == "FAILED":
-            first = part.get("trace", "").partition("\n")[0]
-            cause = re.findall(r"^Caused by: (.*)$", part.get("trace", ""), re.MULTILINE)
             raise StackError(
-                f"the connector {name} failed: {cause[-1] if cause else first}",
+                f"the connector {name} failed: {_cause(part)}",
                 hint="is the database up, its publication there, and may the user replicate?",
             )
     return len(parts) > 1 and all(part["state"] == "RUNNING" for part in parts)

@@ -43,6 +43,24 @@ def test_a_killed_role_is_started_again(tmp_path: Path) -> None:
         supervised.child.kill()
 
 
+def test_a_part_that_somebody_else_started_is_started_again(tmp_path: Path) -> None:
+    part = Child("Kafka", ["sleep", "60"], log=tmp_path / "kafka.log").start()
+    supervisor = Supervisor(tmp_path / "taprail.toml", tmp_path / "run", roles=())
+    supervisor.adopt([part])
+    first = part.pid
+    try:
+        os.kill(first, signal.SIGKILL)
+        told: list[str] = []
+        deadline = time.monotonic() + 10
+        while part.pid == first and time.monotonic() < deadline:
+            supervisor.watch(told.append)
+            time.sleep(0.02)
+        assert part.running and part.pid != first
+        assert told[0].startswith("Kafka ended; it starts again in ") and told[1].startswith("Kafka started again")
+    finally:
+        part.kill()
+
+
 def test_a_role_that_dies_young_waits_longer_each_time(tmp_path: Path) -> None:
     supervised = Supervised("tap", tmp_path / "taprail.toml", tmp_path)
     supervised.child = Child("tap", [sys.executable, "-c", "raise SystemExit(3)"], log=tmp_path / "tap.log")

@@ -23,6 +23,7 @@ from taprail.connectors.local.identity import access_token
 from taprail.connectors.local.process import Child
 from taprail.streams import settings
 from taprail.streams.audit import questions
+from taprail.streams.supervise import ROLES
 
 TAPRAIL = (sys.executable, "-m", "taprail.streams.cli")
 COMMAND_SECONDS_MAX = 110
@@ -80,12 +81,13 @@ class Installation:
         """The process of a role or a part; 0 where it doesn't run."""
         return next((int(p["pid"]) for p in self.status()["processes"] if p["name"] == name), 0)
 
-    def kill(self, role: str, number: signal.Signals = signal.SIGKILL) -> None:
-        """Kill a role, and wait until the supervisor has it back and ready."""
-        before = self.pid(role)
+    def kill(self, name: str, number: signal.Signals = signal.SIGKILL) -> None:
+        """Kill a role or a part of the stack, and wait until the supervisor has it back, a role until it is ready."""
+        before = self.pid(name)
         os.kill(before, number)
-        ready = self.home / "run" / f"{role}.ready"
-        eventually(lambda: self.pid(role) not in (0, before) and ready.exists(), 45, f"{role} is back")
+        eventually(lambda: self.pid(name) not in (0, before), 45, f"{name} is back")
+        if name in ROLES:
+            eventually((self.home / "run" / f"{name}.ready").exists, 45, f"{name} is ready")
 
     @cached_property
     def loaded(self) -> settings.Loaded:
