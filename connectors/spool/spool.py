@@ -114,7 +114,8 @@ class Spool:
                 self._open_in[sequence] = self._current
             if finishes and (segment := self._open_in.pop(finishes, None)) is not None:
                 segment.open_statements -= 1
-        self.wake.set()
+        if not self.wake.is_set():
+            self.wake.set()
         return sequence
 
     def unfinished(self) -> list[Frame]:
