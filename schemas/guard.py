@@ -14,6 +14,7 @@ from msgspec import Struct, field
 from taprail.schemas.records import Action, Person, RelationUse
 
 TransactionStatus = Literal["I", "T", "E"]
+COLUMNS_MAX = 1600  # of a relation (MaxHeapAttributeNumber)
 TEXT_TYPES = frozenset({18, 19, 25, 1042, 1043, 705})  # char, name, text, bpchar, varchar, unknown
 
 
@@ -36,6 +37,7 @@ class SessionContext(Struct):
     transaction: int = 0
     prepared: dict[str, str] = field(default_factory=dict)  # SQL-level PREPARE name -> statement text
     cursors: dict[str, str] = field(default_factory=dict)  # DECLAREd cursor -> statement text
+    reshaped: bool = False  # the open transaction has changed what names stand for, which no catalog shows yet
 
 
 class Request(Struct, frozen=True):
@@ -58,6 +60,7 @@ class Facts(Struct, frozen=True):
     tag: str
     relations: tuple[RelationUse, ...] = ()
     functions: tuple[str, ...] = ()
+    operators: tuple[str, ...] = ()  # without their schemas
     writes: bool = False
     utility: bool = False
     opaque: bool = False  # DO, CALL, CREATE FUNCTION: what runs can't be seen in the text
@@ -71,6 +74,7 @@ class Facts(Struct, frozen=True):
     fetches: str = ""
     deallocates: str | None = None  # a name; '' for ALL
     explain_analyze: bool = False
+    reshapes: bool = False  # DDL after which a name may stand for something else, or code that may do it
     markable: bool = True  # may share a transaction with a mark
 
 
@@ -106,6 +110,7 @@ class Catalog(Protocol):
     def builtin(self, function: str) -> bool: ...
     def sensitive(self) -> Mapping[tuple[int, int], str]: ...
     def oids(self) -> frozenset[int]: ...
+    def newest(self) -> Mapping[int, int]: ...
 
 
 class Field(Struct, frozen=True):
@@ -141,6 +146,7 @@ class MaskPlan(Struct, frozen=True):
 
     sensitive   (table OID, attnum) -> class of every column in the database that holds personal data
     known       OIDs of the relations that the catalog knew at this epoch; any other OID is unproven
+    newest      OID -> highest column number then; a column that came later is unproven
     clean       positions in the output, from 0, that the guard has proven clean by their construction
     width       how many output columns that proof counted; another width voids it. -1: no proof
     redactions  class -> what a text value becomes; 'unproven' for what has no proof
@@ -153,6 +159,7 @@ class MaskPlan(Struct, frozen=True):
     width: int = -1
     redactions: Mapping[str, bytes] = field(default_factory=dict)
     scrub: bool = True
+    newest: Mapping[int, int] = field(default_factory=dict)
 
     def actions(self, fields: tuple[Field, ...]) -> tuple[ColumnAction, ...]:
         clean = self.clean if self.width == len(fields) else frozenset()
@@ -160,7 +167,8 @@ class MaskPlan(Struct, frozen=True):
 
     def action(self, column: Field) -> ColumnAction:
         """A direct column of a known relation is what its class says; anything else is unproven, so masked."""
-        if column.table_oid in self.known and column.attnum != 0:
+        known = column.table_oid in self.known and column.attnum != 0
+        if known and column.attnum <= self.newest.get(column.table_oid, COLUMNS_MAX):
             data_class = self.sensitive.get((column.table_oid, column.attnum))
             if data_class is None:
                 return KEEP
@@ -176,6 +184,7 @@ class Verdict(Struct, frozen=True):
 
     needs_catalog   the guard can't judge before the catalog is current: refresh it and ask again
     rule            id of the rule that decided ('' where none had to)
+    reason          why, without anything that a person typed as a value: it is written down in the clear
     mark            the statement may write, so it must carry a mark: 'carried', or 'impossible' where it can't
     hold_seconds    how long a held statement may wait
     hold_in_transaction  whether it may wait inside an open transaction, which keeps locks
@@ -192,6 +201,7 @@ class Verdict(Struct, frozen=True):
     reason: str = ""
     hint: str = ""
     sqlstate: str = "42501"
+    message: str = ""  # what the person sees instead of `reason`: it may quote what they typed
     mark: Literal["carried", "none", "impossible"] = "none"
     mask: MaskPlan | None = None
     approvers: tuple[str, ...] = ()

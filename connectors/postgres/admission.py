@@ -130,7 +130,7 @@ class Admission:
         run = Run(request, verdict, ticket)
         run.result_status, run.transaction, run.sqlstate = "denied", "none", verdict.sqlstate
         self._state.finish(run)
-        text = verdict.reason or "taprail refused this statement"
+        text = verdict.message or verdict.reason or "taprail refused this statement"
         rule = f" (rule {verdict.rule})" if verdict.rule else ""
         return messages.error(verdict.sqlstate, f"{text}{rule}", hint=verdict.hint)
 
@@ -229,7 +229,10 @@ class Admission:
 
 def unparsed(error: RefusedError) -> Verdict:
     """The verdict for a text that libpg_query can't split: nothing is known of it, so it doesn't run."""
-    return Verdict("deny", Facts(""), "", "", "", reason=error.message, hint=error.hint, sqlstate=SYNTAX_ERROR)
+    reason = "the statement can't be parsed"  # the grammar's own words quote the text, so only the person sees them
+    return Verdict(
+        "deny", Facts(""), "", "", "", reason=reason, message=error.message, hint=error.hint, sqlstate=SYNTAX_ERROR
+    )
 
 
 def _strict(outlook: Outlook, text: str, verdict: Verdict) -> Verdict:

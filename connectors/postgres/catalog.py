@@ -41,11 +41,29 @@ WHERE d.refclassid = 'pg_class'::regclass AND d.refobjid <> r.ev_class"""
 _VIEW_FUNCTIONS = """
 SELECT DISTINCT r.ev_class::int8
 FROM pg_rewrite r JOIN pg_depend d ON d.classid = 'pg_rewrite'::regclass AND d.objid = r.oid
-JOIN pg_proc p ON p.oid = d.refobjid AND d.refclassid = 'pg_proc'::regclass
-JOIN pg_namespace n ON n.oid = p.pronamespace WHERE n.nspname <> 'pg_catalog'"""
-_FUNCTIONS = """
-SELECT p.proname, n.nspname = 'pg_catalog' AND p.oid < 16384, bool_or(p.provolatile = 'v')
-FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace GROUP BY 1, 2"""
+LEFT JOIN pg_proc p ON p.oid = d.refobjid AND d.refclassid = 'pg_proc'::regclass
+LEFT JOIN pg_operator o ON o.oid = d.refobjid AND d.refclassid = 'pg_operator'::regclass
+WHERE p.oid >= 16384 OR o.oid >= 16384"""
+_INHERITS = "SELECT inhrelid::int8, inhparent::int8 FROM pg_inherits"
+_GENERATED = """
+SELECT d.adrelid::int8, d.adnum::int, p.refobjsubid
+FROM pg_attrdef d JOIN pg_attribute a ON a.attrelid = d.adrelid AND a.attnum = d.adnum AND a.attgenerated <> ''
+JOIN pg_depend p ON p.classid = 'pg_attrdef'::regclass AND p.objid = d.oid AND p.refclassid = 'pg_class'::regclass
+  AND p.refobjid = d.adrelid AND p.refobjsubid NOT IN (0, d.adnum)"""
+# Extensions whose functions and operators compute from their arguments, and do nothing else.
+_PURE_EXTENSIONS = (
+    "btree_gin", "btree_gist", "citext", "cube", "earthdistance", "fuzzystrmatch", "hstore", "intarray", "isn", "ltree",
+    "pg_trgm", "pgcrypto", "seg", "unaccent", "uuid-ossp", "vector",
+)  # fmt: skip
+_OWN = """{0}.oid < 16384 AND n.nspname = 'pg_catalog' OR EXISTS (
+  SELECT FROM pg_depend d JOIN pg_extension e ON d.refclassid = 'pg_extension'::regclass AND e.oid = d.refobjid
+  WHERE d.classid = '{1}'::regclass AND d.objid = {0}.oid AND d.deptype = 'e' AND e.extname = ANY($1))"""
+# A name with a blank can't be a function's that anybody has written without quotes, and Facts names none in quotes so.
+_FUNCTIONS = f"""
+SELECT p.proname, {_OWN.format("p", "pg_proc")}, bool_or(p.provolatile = 'v')
+FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace GROUP BY 1, 2
+UNION ALL SELECT DISTINCT 'operator ' || o.oprname, {_OWN.format("o", "pg_operator")}, false
+FROM pg_operator o JOIN pg_namespace n ON n.oid = o.oprnamespace"""
 
 
 class Snapshot(Struct, frozen=True):
@@ -57,9 +75,11 @@ class Snapshot(Struct, frozen=True):
     builtin: frozenset[str]
     others: frozenset[str]
     volatile: frozenset[str]
+    newest: Mapping[int, int] = {}
 
 
 EMPTY = Snapshot({}, {}, {}, frozenset(), frozenset(), frozenset())
+TEMPORARY = "pg_temp"
 
 
 class PostgresCatalog:
@@ -78,14 +98,18 @@ class PostgresCatalog:
         self.current = True
 
     def resolve(self, schema: str, name: str, search_path: str, role: str) -> RelationInfo | None:
-        """The relation that the server would take; temporary tables first, then the catalog's, as the server does."""
+        """The relation that the server would take, None where that isn't known.
+
+        A temporary table counts where no other has its name. Whose it is isn't known here, and needn't be: a session
+        finds only its own, in which there is what it could read before.
+        """
         names = self._snapshot.names
         if schema:
             oid = names.get((schema, name))
         else:
             path = [role if part == "$user" else part for part in split_path(search_path)]
             implicit = [] if "pg_catalog" in path else ["pg_catalog"]
-            found = (names.get((part, name)) for part in [*implicit, *path])
+            found = (names.get((part, name)) for part in [*implicit, *path, TEMPORARY])
             oid = next((o for o in found if o is not None), None)
         return None if oid is None else self._snapshot.relations[oid]
 
@@ -106,6 +130,9 @@ class PostgresCatalog:
 
     def oids(self) -> frozenset[int]:
         return frozenset() if self.epoch == 0 else self._oids
+
+    def newest(self) -> Mapping[int, int]:
+        return self._snapshot.newest
 
 
 class CatalogWatcher:
@@ -183,24 +210,33 @@ class CatalogWatcher:
             rows = await connection.fetch(_RELATIONS)
             reads = await connection.fetch(_VIEWS)
             opaque = {row[0] for row in await connection.fetch(_VIEW_FUNCTIONS)}
-            functions = await connection.fetch(_FUNCTIONS)
-        relations = _relations(rows, self._classify)
+            functions = await connection.fetch(_FUNCTIONS, list(_PURE_EXTENSIONS))
+            inherits = await connection.fetch(_INHERITS)
+            generated = await connection.fetch(_GENERATED)
+        relations = self._known(_relations(rows, self._classify))
+        relations = self._known(_inherited(_generated(relations, generated), inherits))
         relations = _with_views(relations, [(r[0], r[1]) for r in reads], opaque)
-        for oid, relation in relations.items():
-            for column in relation.columns:
-                if column.data_class:
-                    self._ever[oid, column.attnum] = column.data_class
-        # Once sensitive, a column stays so: renaming it doesn't change what it holds.
-        sensitive = {key: value for key, value in self._ever.items() if key[0] in relations}
-        names = {(r.schema, r.name): oid for oid, r in relations.items()}
         return Snapshot(
             relations,
-            names,
-            sensitive,
+            _names(relations),
+            {(oid, c.attnum): c.data_class for oid, r in relations.items() for c in r.columns if c.data_class},
             builtin=frozenset(r[0] for r in functions if r[1]),
             others=frozenset(r[0] for r in functions if not r[1]),
             volatile=frozenset(r[0] for r in functions if r[2]),
+            newest={oid: max((c.attnum for c in r.columns), default=0) for oid, r in relations.items()},
         )
+
+    def _known(self, relations: dict[int, RelationInfo]) -> dict[int, RelationInfo]:
+        """Once sensitive, a table's column stays so: renaming it doesn't change what it holds."""
+        for oid, relation in relations.items():
+            for column in relation.columns if relation.kind != "v" else ():
+                if column.data_class:
+                    self._ever.setdefault((oid, column.attnum), column.data_class)
+        self._ever = {key: value for key, value in self._ever.items() if key[0] in relations}
+        return {
+            oid: _classed(relation, {c.attnum: self._ever.get((oid, c.attnum), "") for c in relation.columns})
+            for oid, relation in relations.items()
+        }
 
 
 def split_path(search_path: str) -> list[str]:
@@ -242,6 +278,56 @@ def _relations(rows: list[Any], classify: Classify) -> dict[int, RelationInfo]:
     return relations
 
 
+def _classed(relation: RelationInfo, classes: Mapping[int, str]) -> RelationInfo:
+    """The relation with classes for columns that have none yet; by column number."""
+    if not any(classes.get(c.attnum) and not c.data_class for c in relation.columns):
+        return relation
+    columns = tuple(
+        c if c.data_class or not classes.get(c.attnum) else structs.replace(c, data_class=classes[c.attnum])
+        for c in relation.columns
+    )
+    return structs.replace(relation, columns=columns)
+
+
+def _generated(relations: dict[int, RelationInfo], made_of: list[Any]) -> dict[int, RelationInfo]:
+    """A generated column holds what it is made of. It can't be made of another generated one."""
+    out = dict(relations)
+    for oid, made, source in made_of:
+        if oid in out:
+            found = next((c.data_class for c in out[oid].columns if c.attnum == source), "")
+            out[oid] = _classed(out[oid], {made: found})
+    return out
+
+
+def _inherited(relations: dict[int, RelationInfo], pairs: list[Any]) -> dict[int, RelationInfo]:
+    """A parent shows its children's rows, and what holds personal data in one of them does so in all: by name."""
+    out, changed = dict(relations), True
+    known = [(a, b) for child, parent in pairs for a, b in ((child, parent), (parent, child)) if {a, b} <= out.keys()]
+    while changed:
+        changed = False
+        for source, target in known:
+            classes = {c.name: c.data_class for c in out[source].columns}
+            found = _classed(out[target], {c.attnum: classes.get(c.name, "") for c in out[target].columns})
+            changed = changed or found is not out[target]
+            out[target] = found
+    return out
+
+
+def _names(relations: dict[int, RelationInfo]) -> dict[tuple[str, str], int]:
+    """(schema, name) -> OID. Of sessions' temporary tables of one name the most sensitive one stands for all."""
+    names: dict[tuple[str, str], int] = {}
+    for oid, relation in relations.items():
+        temporary = relation.schema.startswith("pg_temp_")
+        key = (TEMPORARY if temporary else relation.schema, relation.name)
+        if key not in names or _sensitivity(relation) > _sensitivity(relations[names[key]]):
+            names[key] = oid
+    return names
+
+
+def _sensitivity(relation: RelationInfo) -> int:
+    return sum(bool(column.data_class) for column in relation.columns)
+
+
 def _with_views(
     relations: dict[int, RelationInfo], reads: list[tuple[int, int]], opaque: set[int]
 ) -> dict[int, RelationInfo]:
@@ -260,7 +346,8 @@ def _with_views(
                     below.add(base)
                     todo.append(base)
         bases = [relations[b] for b in below if b in relations]
-        hides = relation.schema != "pg_catalog" and (bool(({oid} | below) & opaque) or any(map(_holds_personal, bases)))
+        own = relation.schema in ("pg_catalog", "information_schema")
+        hides = not own and (bool(({oid} | below) & opaque) or any(map(_holds_personal, bases)))
         columns = tuple(_view_column(c, bases) if hides else c for c in relation.columns)
         out[oid] = structs.replace(relation, columns=columns, reads=tuple(sorted(below)))
     return out

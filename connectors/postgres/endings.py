@@ -41,6 +41,7 @@ class Endings:
                 state.statements.confirm_clear()
             elif facts.deallocates:
                 state.statements.confirm(facts.deallocates.encode(), None)
+        state.context.reshaped = state.context.reshaped or facts.reshapes
         if facts.transaction and tag in (b"COMMIT", b"ROLLBACK"):
             for earlier in self._done:
                 if earlier.transaction == "unknown":
@@ -113,7 +114,7 @@ class Endings:
         if state.quiet and not state.group_ran:
             state.in_block = status != "I"
         if status == "I":
-            self.scrub = False
+            self.scrub = state.context.reshaped = False
             state.portals.confirm_end()
             end_transaction(state.context)
             if state.quiet and not state.group_ran:

@@ -9,7 +9,7 @@ from taprail.schemas.guard import Keep, MaskPlan, Null
 RowActions = tuple[bytes | None, ...]
 _HIDDEN_TEXT = "the text of this message is hidden: it may hold personal data"
 _KEPT_FIELDS = ("S", "V", "C")
-_POSITION = "P"
+_POSITION, _CONTEXT = "P", "W"
 
 
 def row_actions(plan: MaskPlan, description: bytes) -> tuple[RowActions, int]:
@@ -24,15 +24,17 @@ def row_actions(plan: MaskPlan, description: bytes) -> tuple[RowActions, int]:
 
 
 def scrubbed(fields: dict[str, str]) -> dict[str, str]:
-    """Severity and SQLSTATE; the message only of class 42, which speaks of the statement's text and not of rows.
+    """Severity and SQLSTATE; the message only where the analysis of the statement's own text failed.
 
-    Detail, hint, context, internal query and the names of schema objects go: each was seen with a value in it.
+    Then it has a position and no context (PostgreSQL documentation, 54.8). Class 42 alone says nothing: a cast to
+    regclass or tsquery fails with it and quotes the value, a cast to regtype even has a position, in the value, but
+    its context as well; RAISE may choose any code. Detail, hint, context, internal query and the names of schema
+    objects go: each was seen with a value in it.
     """
     kept = {code: fields[code] for code in _KEPT_FIELDS if code in fields}
-    if fields.get("C", "").startswith("42"):
+    if fields.get("C", "").startswith("42") and _POSITION in fields and _CONTEXT not in fields:
         kept["M"] = fields.get("M", "")
-        if _POSITION in fields:
-            kept[_POSITION] = fields[_POSITION]
+        kept[_POSITION] = fields[_POSITION]
     else:
         kept["M"] = _HIDDEN_TEXT
     return kept

@@ -82,13 +82,17 @@ def end_transaction(context: SessionContext) -> None:
 def after(outlook: Outlook, verdict: Verdict, text: str) -> Outlook:
     """The outlook once the server has run the statement; the same object where nothing changes."""
     facts = verdict.facts
-    if not (facts.settings or facts.opaque or facts.functions or facts.transaction or changes_names(facts)):
+    plain = not (facts.settings or facts.opaque or facts.functions or facts.transaction or facts.reshapes)
+    if plain and not changes_names(facts):
         return outlook  # a plain query: nothing can change
     context = outlook.context
     if changes_names(facts):
         context = copy.copy(context)
         context.prepared, context.cursors = dict(context.prepared), dict(context.cursors)
         apply_names(context, facts, text)
+    if facts.reshapes:
+        context = copy.copy(context)
+        context.reshaped = True
     path_known, certain, moved = outlook.path_known, outlook.text_certain, outlook.path_moved
     if facts.opaque or (facts.functions and verdict.mark != "none"):
         certain = False  # a function may call set_config

@@ -30,7 +30,8 @@ _PEOPLE = re.compile(
 _CLEAN_ENDINGS = re.compile(r".*(_id|_at|_count|_type|_status|_verified|_enabled|_kind)|id", re.IGNORECASE)
 _TEXT = ("text", "character", "varchar", "char", "name", "citext", '"char"')
 _CONTAINERS = ("json", "jsonb", "xml", "hstore")
-# Relations of PostgreSQL's own that show others' data: statistics hold values, activity holds statements' texts.
+# Relations of PostgreSQL's own and of its information schema that show others' data: statistics hold values, activity
+# holds statements' texts.
 _SYSTEM = {
     "pg_stats": frozenset({"most_common_vals", "histogram_bounds", "most_common_elems", "range_bounds_histogram"}),
     "pg_statistic": frozenset({f"stavalues{n}" for n in range(1, 6)}),
@@ -43,6 +44,8 @@ _SYSTEM = {
     "pg_shadow": frozenset({"passwd"}),
     "pg_user_mapping": frozenset({"umoptions"}),
     "pg_user_mappings": frozenset({"umoptions"}),
+    "user_mapping_options": frozenset({"option_value"}),
+    "_pg_user_mappings": frozenset({"umoptions"}),
     "pg_subscription": frozenset({"subconninfo"}),
     "pg_largeobject": frozenset({"data"}),
     "pg_prepared_statements": frozenset({"statement"}),

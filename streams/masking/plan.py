@@ -5,64 +5,63 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from taprail.schemas.guard import Catalog, Facts, MaskPlan, RelationInfo
-from taprail.streams.masking.clean import clean_outputs
+from taprail.schemas.guard import Catalog, Facts, MaskPlan, RelationInfo, SessionContext
+from taprail.streams.masking.clean import Proof
+from taprail.streams.masking.readers import reads_by_itself
 
 REDACTIONS: Mapping[str, bytes] = {
     "email": b"***@***",
     "phone": b"***",
     "unproven": b"***",
 }
-# Functions of PostgreSQL's own that read what their arguments name, or files, or other servers.
-READERS = frozenset(
-    {
-        "query_to_xml",
-        "query_to_xmlschema",
-        "query_to_xml_and_xmlschema",
-        "table_to_xml",
-        "table_to_xml_and_xmlschema",
-        "schema_to_xml",
-        "schema_to_xml_and_xmlschema",
-        "database_to_xml",
-        "database_to_xml_and_xmlschema",
-        "cursor_to_xml",
-        "ts_stat",
-        "ts_rewrite",
-        "lo_get",
-        "loread",
-        "current_setting",
-        "pg_logical_slot_get_changes",
-        "pg_logical_slot_peek_changes",
-        "pg_logical_slot_get_binary_changes",
-        "pg_logical_slot_peek_binary_changes",
-    }
-)
+
+
+def personal(catalog: Catalog) -> bool:
+    """Whether the database holds personal data at all, PostgreSQL's own statistics of it aside."""
+    return any(data_class != "system" for data_class in catalog.sensitive().values())
 
 
 def reaches(facts: Facts, relations: Iterable[RelationInfo | None], catalog: Catalog) -> bool:
     """Whether the statement can reach personal data; true in doubt."""
-    if facts.opaque or facts.executes or facts.fetches:
-        return True
-    if any(name.rpartition(".")[2] in READERS or not catalog.builtin(name) for name in facts.functions):
+    if facts.opaque or facts.executes or facts.fetches or facts.tag == "LISTEN":
+        return personal(catalog)
+    if any(reads_by_itself(name) for name in facts.functions) or runs_foreign_code(facts, catalog):
         return True
     return any(relation is None or holds_personal(relation, catalog) for relation in relations)
 
 
+def runs_foreign_code(facts: Facts, catalog: Catalog) -> bool:
+    """Whether it names a function or an operator that isn't PostgreSQL's own."""
+    return not all(map(catalog.builtin, (*facts.functions, *(f"operator {name}" for name in facts.operators))))
+
+
 def holds_personal(relation: RelationInfo, catalog: Catalog) -> bool:
+    """Whether the relation, or what a view of it stands on, has a sensitive column.
+
+    PostgreSQL's own views say by their columns what they show: pg_roles stands on pg_authid and shows no password.
+    """
     sensitive = catalog.sensitive()
     if any((relation.oid, column.attnum) in sensitive for column in relation.columns):
         return True
-    return any((oid := base) and any(key[0] == oid for key in sensitive) for base in relation.reads)
+    if relation.schema in ("pg_catalog", "information_schema"):
+        return False
+    below = set(relation.reads)
+    return bool(below) and any(oid in below for oid, _ in sensitive)
 
 
-def plan(facts: Facts, node: Any, relations: list[RelationInfo | None], catalog: Catalog) -> MaskPlan:
-    """The plan for somebody who sees personal data masked, of a statement that reaches it."""
+def plan(facts: Facts, node: Any, session: SessionContext, catalog: Catalog) -> MaskPlan:
+    """The plan for somebody who sees personal data masked, of a statement that reaches it.
+
+    What EXECUTE and FETCH run was named in another search_path perhaps, so only the server's description proves there.
+    """
     clean, width = frozenset[int](), -1
     kind = node.WhichOneof("node")
-    if facts.tag == "EXPLAIN" and not facts.explain_analyze:
-        clean, width = frozenset({0}), 1  # a plan without a run shows the person's own text and estimates
+    if facts.tag == "EXPLAIN":
+        # A plan without a run shows the person's own text and estimates, but for functions that are folded into it.
+        if not facts.explain_analyze and not runs_foreign_code(facts, catalog):
+            clean, width = frozenset({0}), 1
+    elif facts.executes or facts.fetches:
+        pass
     elif kind == "select_stmt":
-        clean, width = clean_outputs(node.select_stmt, relations)
-    elif kind == "variable_show_stmt":
-        clean, width = frozenset({0}), 1
-    return MaskPlan(catalog.sensitive(), catalog.oids(), clean, width, REDACTIONS, scrub=True)
+        clean, width = Proof(node, session, catalog).outputs(node.select_stmt)
+    return MaskPlan(catalog.sensitive(), catalog.oids(), clean, width, REDACTIONS, newest=catalog.newest())

@@ -34,7 +34,22 @@ _READ_ONLY_UTILITIES = {
     "deallocate_stmt", "prepare_stmt", "declare_cursor_stmt", "discard_stmt", "listen_stmt", "unlisten_stmt",
     "notify_stmt", "check_point_stmt", "constraints_set_stmt", "lock_stmt", "execute_stmt",
 }  # fmt: skip
-_OPAQUE = {"do_stmt", "call_stmt", "create_function_stmt", "create_trig_stmt", "create_event_trig_stmt", "rule_stmt"}
+# Code whose effects aren't in the text, and what would give existing code another name.
+_OPAQUE = {
+    "do_stmt", "call_stmt", "create_function_stmt", "create_trig_stmt", "create_event_trig_stmt", "rule_stmt",
+    "create_cast_stmt", "create_op_class_stmt", "create_plang_stmt", "create_conversion_stmt", "create_transform_stmt",
+    "create_am_stmt", "alter_function_stmt", "alter_operator_stmt",
+}  # fmt: skip
+_CODE = {
+    pb.OBJECT_FUNCTION, pb.OBJECT_PROCEDURE, pb.OBJECT_ROUTINE, pb.OBJECT_AGGREGATE, pb.OBJECT_OPERATOR, pb.OBJECT_TYPE,
+}  # fmt: skip
+# After these a name may stand for something else; a new table or index takes no other's place with data in it.
+_RESHAPING = {
+    "alter_table_stmt", "rename_stmt", "drop_stmt", "alter_object_schema_stmt", "view_stmt", "drop_owned_stmt",
+    "alter_type_stmt", "alter_domain_stmt", "create_extension_stmt", "alter_extension_stmt",
+    "alter_extension_contents_stmt", "import_foreign_schema_stmt", "drop_user_mapping_stmt",
+}  # fmt: skip
+_BETWEEN = {pb.AEXPR_BETWEEN, pb.AEXPR_NOT_BETWEEN, pb.AEXPR_BETWEEN_SYM, pb.AEXPR_NOT_BETWEEN_SYM}
 
 
 class _Walk:
@@ -43,6 +58,7 @@ class _Walk:
     def __init__(self) -> None:
         self.relations: dict[tuple[str, str, str], RelationUse] = {}
         self.functions: dict[str, None] = {}
+        self.operators: dict[str, None] = {}
         self.settings: list[tuple[str, str]] = []
         self.writes = False
         self.has_where = True
@@ -53,6 +69,8 @@ class _Walk:
 
     def node(self, message: Any, hidden: frozenset[str]) -> None:
         kind = message.DESCRIPTOR.name
+        if kind == "LockingClause":  # FOR UPDATE OF names what FROM has named already, by its alias
+            return
         if kind == "RangeVar":
             if message.schemaname or message.relname not in hidden:
                 self.add(message, "read")
@@ -72,6 +90,8 @@ class _Walk:
             skip = "rel"
         elif kind == "FuncCall":
             self._function(message)
+        else:
+            self.operators.update(dict.fromkeys(operators_of(message)))
         for field, value in message.ListFields():
             if field.message_type is None or field.name in (skip, "with_clause"):
                 continue
@@ -100,6 +120,15 @@ class _Walk:
             self.settings.append((setting, constants[1] if len(constants) > 1 else ""))
 
 
+def operators_of(message: Any) -> tuple[str, ...]:
+    """The operators that a node of an expression applies by itself, without their schemas."""
+    kind = message.DESCRIPTOR.name
+    if kind == "A_Expr":
+        return ("<", "<=", ">", ">=") if message.kind in _BETWEEN else (message.name[-1].string.sval,)
+    names = message.oper_name if kind == "SubLink" else message.use_op if kind == "SortBy" else ()
+    return (names[-1].string.sval,) if names else ()
+
+
 def facts_of(node: Any) -> Facts:
     """Facts of one statement; `node` is its RawStmt's `stmt`."""
     kind = str(node.WhichOneof("node") or "")
@@ -110,19 +139,33 @@ def facts_of(node: Any) -> Facts:
         walk.relations[use.schema, use.name, use.access] = use
     body = kind in ("select_stmt", "insert_stmt", "update_stmt", "delete_stmt", "merge_stmt")
     writes = walk.writes or (not body and kind not in _READ_ONLY_UTILITIES)
+    opaque = kind in _OPAQUE or _renames_code(kind, statement)
     facts = Facts(
         tag=tag_of(kind, statement),
         relations=tuple(walk.relations.values()),
         functions=tuple(walk.functions),
+        operators=tuple(walk.operators),
         writes=writes,
         utility=not body,
-        opaque=kind in _OPAQUE,
+        opaque=opaque,
+        reshapes=opaque or kind in _RESHAPING,
         has_where=walk.has_where,
         settings=tuple(walk.settings),
     )
     special = _SPECIAL.get(kind)
     facts = special(facts, statement) if special else facts
     return replace(facts, markable=_markable(kind, statement, facts))
+
+
+def _renames_code(kind: str, statement: Any) -> bool:
+    """New operators, aggregates and base types, code under another name, and a table made of what EXECUTE gives."""
+    if kind == "define_stmt":
+        return statement.kind in _CODE
+    if kind == "rename_stmt":
+        return statement.rename_type in _CODE
+    if kind == "alter_object_schema_stmt":
+        return statement.object_type in _CODE
+    return kind == "create_table_as_stmt" and bool(statement.query.HasField("execute_stmt"))
 
 
 def _named_objects(kind: str, statement: Any) -> Iterator[RelationUse]:
@@ -180,10 +223,8 @@ def _writes_inside(statement: Any) -> bool:
 
 def _explain(facts: Facts, statement: Any) -> Facts:
     analyze = any(_is_on(option.def_elem) for option in statement.options if option.def_elem.defname == "analyze")
-    inner = facts_of(statement.query)
-    if not analyze:
-        return replace(facts, writes=False, has_where=True)
-    return replace(inner, tag="EXPLAIN", utility=True, explain_analyze=True)
+    inner = replace(facts_of(statement.query), tag="EXPLAIN", utility=True, explain_analyze=analyze)
+    return inner if analyze else replace(inner, writes=False, has_where=True, opaque=False, reshapes=False)
 
 
 def _is_on(option: Any) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -133,12 +133,14 @@ class PolicyGuard:
                 hint=error.hint,
                 sqlstate=SYNTAX_ERROR,
             )
-        relations = tuple(catalog.resolve(r.schema, r.name, session.search_path, session.role) for r in facts.relations)
         clear = set(session.person.groups) & set(self._settings.clear_groups)
+        if session.reshaped and not clear and masking.personal(catalog):
+            catalog = Reshaped(catalog)
+        relations = tuple(catalog.resolve(r.schema, r.name, session.search_path, session.role) for r in facts.relations)
         masked = not clear and masking.reaches(facts, _judged(facts, relations), catalog)
         case = Case(facts, node, session, catalog, relations, masked, self._settings)
         decision = _first([d for rule in RULES if (d := rule(case)) is not None])
-        plan = masking.plan(facts, node, list(relations), catalog) if masked else None
+        plan = masking.plan(facts, node, session, catalog) if masked else None
         return self._verdict(facts, normalised, catalog, decision, plan, relations)
 
     def _verdict(
@@ -207,9 +209,33 @@ class PolicyGuard:
             prepares="",
             declares="",
             utility=True,
-            writes=inner.writes and bool(facts.executes),
+            explain_analyze=facts.explain_analyze,
+            writes=inner.writes and bool(facts.executes) and (facts.tag != "EXPLAIN" or facts.explain_analyze),
         )
         return made, body
+
+
+class Reshaped:
+    """A catalog after DDL in the open transaction: no name is known to stand for what it stood for."""
+
+    current = True
+
+    def __init__(self, catalog: Catalog) -> None:
+        self._catalog = catalog
+        self.epoch = catalog.epoch
+        self.builtin, self.volatile, self.sensitive = catalog.builtin, catalog.volatile, catalog.sensitive
+
+    def resolve(self, schema: str, name: str, search_path: str, role: str) -> RelationInfo | None:
+        return None
+
+    def by_oid(self, oid: int) -> RelationInfo | None:
+        return None
+
+    def oids(self) -> frozenset[int]:
+        return frozenset()
+
+    def newest(self) -> Mapping[int, int]:
+        return {}
 
 
 def policy_version(settings: RuleSettings) -> str:
@@ -233,6 +259,7 @@ def _place(session: SessionContext) -> tuple[Any, ...]:
         person.kind,
         person.groups,
         session.purpose,
+        session.reshaped,
     )
 
 

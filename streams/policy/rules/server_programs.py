@@ -1,10 +1,12 @@
 """server-programs: nothing that leaves the database: programs, files, other servers, replication, the tap's own marks.
 
-Why: what happens there isn't recorded and isn't masked. Event triggers and publications are what makes changes seen.
+Why: what happens there isn't recorded and isn't masked, nor is the text that query_to_xml and its like run. Event
+triggers and publications are what makes changes seen.
 """
 
 from __future__ import annotations
 
+from taprail.streams.masking.readers import RUNNERS
 from taprail.streams.policy.decision import Case, Decision
 
 RULE = "server-programs"
@@ -25,7 +27,7 @@ _FUNCTIONS = frozenset(
         "pg_terminate_backend",
     }
 )
-_PREFIXES = ("dblink", "pg_replication_", "pg_create_logical_", "pg_create_physical_", "pg_drop_replication_",
+_PREFIXES = ("dblink", "pg_ls_", "pg_replication_", "pg_create_logical_", "pg_create_physical_", "pg_drop_replication_",
              "pg_logical_slot_", "pg_copy_", "pg_file_", "pg_replication_origin_")  # fmt: skip
 _TAGS = frozenset(
     {
@@ -44,6 +46,13 @@ _TAGS = frozenset(
         "CREATE USER MAPPING",
         "CREATE FDW",
         "IMPORT FOREIGN SCHEMA",
+        "CREATE FOREIGN TABLE",
+        "ALTER FOREIGN TABLE",
+        "ALTER FOREIGN SERVER",
+        "ALTER FDW",
+        "ALTER USER MAPPING",
+        "ALTER EXTENSION",
+        "ALTER EXTENSION CONTENTS",
     }
 )
 
@@ -51,6 +60,8 @@ _TAGS = frozenset(
 def judge(case: Case) -> Decision | None:
     for function in case.facts.functions:
         name = function.rpartition(".")[2]
+        if name in RUNNERS:
+            return _denied(f"{name} runs a text that nobody has judged")
         if name in _FUNCTIONS or name.startswith(_PREFIXES):
             return _denied(f"{name} reaches outside of what is recorded and masked")
     if case.facts.tag in _TAGS:
