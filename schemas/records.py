@@ -1,7 +1,7 @@
 """What taps, change feeds and streams say to each other: one frozen record each, one .avsc each.
 
 The .avsc files beside this module are the contract; `schemas/avro.py` derives them from these types and a test holds
-the two together. Fields that rules read stand first, so that a reader may decode a prefix and leave the rest alone.
+the two together.
 
 A record of a tap is named by (tap, epoch, sequence): `epoch` grows with every start of the tap, `sequence` counts every
 record of that epoch, statements, outcomes and sessions alike, without a gap. Times are microseconds since 1970 UTC.

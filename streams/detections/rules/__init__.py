@@ -1,6 +1,6 @@
 """The shipped rules, a file each: its docstring is its documentation, `detect` its one function.
 
-A rule reads the fields of a record that stand before `PREFIX_END` in the schema, and answers with what it found.
+A rule reads a record (its Avro fields by name), and answers with what it found or None. It changes nothing.
 """
 
 from __future__ import annotations
