@@ -80,9 +80,14 @@ def test_status_says_what_runs_and_where(up: Installation) -> None:
 
 
 def test_status_says_what_does_not_run(up: Installation) -> None:
-    os.kill(up.pid("identity"), signal.SIGKILL)
-    found = eventually(lambda: (s := up.status())["missing"] and s, 10, "the kill is seen")
-    assert found["missing"] == ["identity"]
+    before = up.status()
+    os.kill(before["pid"], signal.SIGSTOP)  # the supervisor, so that there is time to look
+    try:
+        os.kill(next(p["pid"] for p in before["processes"] if p["name"] == "identity"), signal.SIGKILL)
+        assert eventually(lambda: up.status()["missing"], 10, "the kill is seen") == ["identity"]
+        assert "identity     doesn't run now" in up.run("status").stdout
+    finally:
+        os.kill(before["pid"], signal.SIGCONT)
     eventually(lambda: not up.status()["missing"], 30, "a part of the stack is started again")
     eventually(lambda: up.run("token", "ann").returncode == 0, 30, "and serves")
     log = (up.home / "run" / "up.log").read_text()
@@ -299,6 +304,17 @@ def test_a_stack_that_died_is_no_stack_that_runs(tmp_path: Path) -> None:
         assert answer.returncode == 1 and "no stack runs" in answer.stderr
         assert somebody.poll() is None
         somebody.kill()
+
+
+def test_a_start_in_the_background_that_is_interrupted_leaves_nothing() -> None:
+    with new_home() as home:
+        command = [*TAPRAIL, "up", "-d", "--home", str(home)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+            eventually(lambda: len(processes_of(home)) > 4, 30, "parts start")
+            process.send_signal(signal.SIGINT)
+            _, said = process.communicate(timeout=60)
+        assert process.returncode == 130 and "Traceback" not in said + (home / "run" / "up.log").read_text()
+        assert processes_of(home) == []
 
 
 def test_what_keeps_it_from_starting_is_said(tmp_path: Path) -> None:
