@@ -224,6 +224,7 @@ class Answers:
         if answer.hidden:
             return b""
         self._state.statements.confirm(answer.name, answer.prepared)
+        self._state.context.prepared.pop(answer.name.decode(errors="replace"), None)
         return None
 
     def _bind_complete(self, _: bytes) -> bytes | None:
@@ -232,6 +233,7 @@ class Answers:
         if answer.hidden:
             return b""
         self._state.portals.confirm(answer.name, answer.portal)
+        self._state.context.cursors.pop(answer.name.decode(errors="replace"), None)
         return None
 
     def _close_complete(self, _: bytes) -> bytes | None:

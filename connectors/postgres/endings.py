@@ -39,8 +39,10 @@ class Endings:
             apply_names(state.context, facts, run.request.text)
             if forgets_all(facts):
                 state.statements.confirm_clear()
-            elif facts.deallocates:
-                state.statements.confirm(facts.deallocates.encode(), None)
+            elif facts.deallocates or facts.prepares:
+                state.statements.confirm((facts.deallocates or facts.prepares).encode(), None)
+            if facts.declares:
+                state.portals.confirm(facts.declares.encode(), None)
         state.context.reshaped = state.context.reshaped or facts.reshapes
         if facts.transaction and tag in (b"COMMIT", b"ROLLBACK"):
             for earlier in self._done:

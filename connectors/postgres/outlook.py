@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import re
+from typing import Literal
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -115,6 +116,17 @@ def after(outlook: Outlook, verdict: Verdict, text: str) -> Outlook:
     ):
         return outlook
     return replace(outlook, context=context, path_known=path_known, text_certain=certain, path_moved=moved)
+
+
+def without(outlook: Outlook, names: Literal["prepared", "cursors"], name: bytes) -> Outlook:
+    """The outlook once the protocol has given a name away that SQL had given before: to the server they are the same."""
+    known: dict[str, str] = getattr(outlook.context, names)
+    text = name.decode(errors="replace")
+    if text not in known:
+        return outlook
+    context = copy.copy(outlook.context)
+    setattr(context, names, {other: value for other, value in known.items() if other != text})
+    return replace(outlook, context=context)
 
 
 def unpinned(facts: Facts) -> str:

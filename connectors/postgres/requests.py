@@ -14,7 +14,7 @@ from taprail.connectors.postgres import messages as wire
 from taprail.connectors.postgres import rows
 from taprail.connectors.postgres.admission import FEATURE_NOT_SUPPORTED, Admission, Candidate, unparsed
 from taprail.connectors.postgres.names import Unsettled
-from taprail.connectors.postgres.outlook import after, forgets_all
+from taprail.connectors.postgres.outlook import after, forgets_all, without
 from taprail.connectors.postgres.state import OWN_PREFIX, Answer, Portal, Prepared, Run, State
 from taprail.schemas.errors import ProtocolError, RefusedError
 from taprail.schemas.guard import Part
@@ -198,6 +198,7 @@ class Requests:
             return False
 
     def _send_parse(self, frame: bytes, name: bytes, prepared: Prepared, _: list[Run]) -> None:
+        self._state.set_outlook(without(self._state.look(), "prepared", name))
         self._state.statements.change(name, prepared)
         self._state.expect(Answer("parse", self._state.group, name=name, prepared=prepared), frame)
 
@@ -221,7 +222,9 @@ class Requests:
             return self._send_doomed(frame, bound.portal)
         if len(state.portals) >= state.limits.names:
             return self._refuse(wire.error("53400", "too many open portals in one session", hint="close some"))
-        portal = Portal(prepared, bound.parameters)
+        outlook = state.look()
+        state.set_outlook(without(outlook, "cursors", bound.portal))
+        portal = Portal(prepared, bound.parameters, outlook.context.search_path if outlook.path_known else None)
         state.portals.change(bound.portal, portal)
         state.expect(Answer("bind", state.group, name=bound.portal, portal=portal), frame)
 
@@ -247,7 +250,11 @@ class Requests:
             return self._refuse(wire.error("34000", f"portal {_shown(name)} does not exist", hint=hint))
         if portal.prepared.empty:
             return state.expect(Answer("execute", state.group), frame)
-        candidate = self._admission.judge(state.look(), portal.prepared.text, "extended", portal.parameters)
+        outlook = state.look()
+        if portal.path != (outlook.context.search_path if outlook.path_known else None):
+            text = "search_path has changed since the portal was bound, so the tap can't judge what it reads"
+            return self._refuse(wire.error("55000", text, hint="bind it again"))
+        candidate = self._admission.judge(outlook, portal.prepared.text, "extended", portal.parameters)
         self._admission.admit([candidate], partial(self._send_execute, frame, name, portal), self._refuse)
 
     def _send_execute(self, frame: bytes, name: bytes, portal: Portal, runs: list[Run]) -> None:
@@ -346,6 +353,10 @@ class Requests:
             state.statements.clear()
         elif facts.deallocates:
             state.statements.change(facts.deallocates.encode(), None)
+        if facts.prepares:  # where SQL gets the name, the protocol has lost it
+            state.statements.change(facts.prepares.encode(), None)
+        if facts.declares:
+            state.portals.change(facts.declares.encode(), None)
         if forgets_all(facts) or facts.opaque:
             state.mark_prepared = False
         if facts.transaction == "begin":

@@ -30,12 +30,15 @@ class Prepared:
 
 
 class Portal:
-    """A bound statement. `description` is the body of its RowDescription, b"" where it returns no rows."""
+    """A bound statement. `description` is the body of its RowDescription, b"" where it returns no rows.
 
-    __slots__ = ("described", "description", "parameters", "prepared")
+    `path` is the search_path that its names were resolved in, None where the tap couldn't know it.
+    """
 
-    def __init__(self, prepared: Prepared, parameters: tuple[bytes | None, ...]) -> None:
-        self.prepared, self.parameters = prepared, parameters
+    __slots__ = ("described", "description", "parameters", "path", "prepared")
+
+    def __init__(self, prepared: Prepared, parameters: tuple[bytes | None, ...], path: str | None) -> None:
+        self.prepared, self.parameters, self.path = prepared, parameters, path
         self.described = False  # a Describe is on its way, or answered
         self.description: bytes | None = None
 

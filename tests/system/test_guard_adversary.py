@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import select
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ import psycopg
 import pytest
 from psycopg import pq
 
+from taprail.connectors.postgres import messages as wire
+from taprail.connectors.postgres import startup
 from taprail.schemas.endpoints import Endpoints
 from tests.streams.policy.guarded_tap import GuardedTap, guarded_tap
 
@@ -170,3 +173,116 @@ def test_errors_and_notices(tap: GuardedTap, ann: psycopg.Connection[Any], state
 @pytest.mark.parametrize("journey", attacks("journeys"), ids=str)
 def test_journeys(tap: GuardedTap, ann: psycopg.Connection[Any], journey: str) -> None:
     attack(tap, ann, [step.strip() for step in journey.split(" | ")])
+
+
+HIDDEN = b"SELECT lower(email) FROM customers"
+PLAIN = b"SELECT note || '' FROM orders"
+BEGIN, SYNC = wire.query(b"BEGIN"), wire.message(wire.SYNC)
+
+
+def portal(name: bytes, text: bytes) -> bytes:
+    return wire.parse(b"", text) + wire.bind(name, b"", []) + SYNC
+
+
+# Names of the protocol and of SQL are the same names to the server: a prepared statement of either, a portal or cursor.
+MESSAGES = {
+    "a portal that was bound in another search_path": (
+        BEGIN,
+        portal(b"c", b"SELECT email || '' FROM customers"),
+        wire.query(b"SET search_path = decoy"),
+        wire.execute(b"c") + SYNC,
+    ),
+    "a prepared statement in the place of SQL's": (
+        wire.query(b"PREPARE p AS " + PLAIN),
+        wire.close(b"S", b"p") + wire.parse(b"p", HIDDEN) + SYNC,
+        wire.query(b"EXECUTE p"),
+    ),
+    "the same in one group": (
+        wire.query(b"PREPARE p AS " + PLAIN),
+        wire.close(b"S", b"p")
+        + wire.parse(b"p", HIDDEN)
+        + wire.parse(b"", b"EXECUTE p")
+        + wire.bind(b"", b"", [])
+        + wire.execute(b"")
+        + SYNC,
+    ),
+    "SQL's in the place of a prepared statement": (
+        wire.parse(b"p", PLAIN) + SYNC,
+        wire.query(b"DEALLOCATE p"),
+        wire.query(b"PREPARE p AS " + HIDDEN),
+        wire.bind(b"", b"p", []) + wire.execute(b"") + SYNC,
+    ),
+    "a cursor in the place of a closed portal": (
+        BEGIN,
+        portal(b"c", PLAIN),
+        wire.query(b"CLOSE c"),
+        wire.query(b"DECLARE c CURSOR FOR " + HIDDEN),
+        wire.execute(b"c") + SYNC,
+    ),
+    "a cursor in the place of a portal that was rolled back": (
+        BEGIN,
+        wire.query(b"SAVEPOINT s"),
+        portal(b"c", PLAIN),
+        wire.query(b"ROLLBACK TO s"),
+        wire.query(b"DECLARE c CURSOR FOR " + HIDDEN),
+        wire.execute(b"c") + SYNC,
+    ),
+    "a portal in the place of a closed cursor": (
+        BEGIN,
+        wire.query(b"DECLARE c CURSOR FOR " + PLAIN),
+        wire.close(b"P", b"c") + portal(b"c", HIDDEN),
+        wire.query(b"FETCH ALL c"),
+    ),
+    "code that waits for an approval, in the place of SQL's": (
+        wire.query(b"PREPARE p AS " + PLAIN),
+        wire.close(b"S", b"p")
+        + wire.parse(b"p", b"DO $$ BEGIN EXECUTE 'CREATE TABLE z AS SELECT email AS e FROM customers'; END $$")
+        + SYNC,
+        wire.query(b"EXECUTE p"),
+        wire.query(b"TABLE z"),
+    ),
+    "the same behind a cursor that was rolled back": (
+        BEGIN,
+        wire.query(b"SAVEPOINT s"),
+        wire.query(b"DECLARE c CURSOR FOR " + PLAIN),
+        wire.query(b"ROLLBACK TO s"),
+        portal(b"c", b"DO $$ BEGIN EXECUTE 'CREATE TABLE z AS SELECT email AS e FROM customers'; END $$"),
+        wire.query(b"FETCH ALL c"),
+        wire.query(b"COMMIT"),
+        wire.query(b"TABLE z"),
+    ),
+    "DDL in a query that was sent ahead": (
+        wire.query(b"ALTER TABLE orders RENAME TO o2; ALTER TABLE ord RENAME TO orders")
+        + wire.query(b"SELECT lower(email) FROM orders"),
+    ),
+    "DDL in a group that was sent ahead": (
+        portal(b"", b"ALTER TABLE orders RENAME TO o2").removesuffix(SYNC)
+        + wire.execute(b"")
+        + portal(b"", b"ALTER TABLE ord RENAME TO orders").removesuffix(SYNC)
+        + wire.execute(b"")
+        + portal(b"", b"SELECT lower(email) FROM orders").removesuffix(SYNC)
+        + wire.execute(b"")
+        + SYNC
+        + portal(b"", b"SELECT upper(email) FROM orders").removesuffix(SYNC)
+        + wire.execute(b"")
+        + SYNC,
+    ),
+}
+
+
+@pytest.mark.usefixtures("rebuilt")
+@pytest.mark.parametrize("steps", MESSAGES.values(), ids=MESSAGES)
+def test_messages(tap: GuardedTap, steps: tuple[bytes, ...]) -> None:
+    tap.sent.clear()
+    with socket.create_connection(("127.0.0.1", tap.port), timeout=10) as client:
+        client.settimeout(10)
+        client.sendall(startup.startup_packet({"user": "ann", "database": tap.database}))
+        for step in (b"", *steps, wire.query(b"ROLLBACK"), wire.query(b"SELECT 1")):
+            client.sendall(step)
+            expected = step.count(SYNC) + step.count(b"Q\0\0\0") or 1
+            inbox, ready = wire.Inbox(), 0
+            while ready < expected:
+                data = client.recv(65536)
+                assert data, f"{step!r} ended the session"
+                ready += sum(kind == wire.READY for kind, _ in wire.split(inbox, data, lambda _: 1 << 20))
+            assert [secret for secret in SECRETS if secret in tap.sent] == [], bytes(tap.sent)
