@@ -119,7 +119,7 @@ def after(outlook: Outlook, verdict: Verdict, text: str) -> Outlook:
 
 
 def without(outlook: Outlook, names: Literal["prepared", "cursors"], name: bytes) -> Outlook:
-    """The outlook once the protocol has given a name away that SQL had given before: to the server they are the same."""
+    """The outlook once the protocol has taken a name that SQL had given before: to the server they are the same."""
     known: dict[str, str] = getattr(outlook.context, names)
     text = name.decode(errors="replace")
     if text not in known:
