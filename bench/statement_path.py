@@ -43,7 +43,7 @@ from taprail.streams.detections.found import detection_of
 from taprail.streams.identity.enrich import Directory, enrich
 from taprail.streams.pipeline import Pipeline
 
-EVENTS = 400_000
+EVENTS = 300_000
 PLAIN_EVENTS_MAX = 200_000  # more doesn't change its rate
 RATE, LATENCY_SECONDS, WARM_UP_SECONDS = 2_000, 10, 3
 PLAIN = "every field decoded and encoded"

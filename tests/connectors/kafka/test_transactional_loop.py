@@ -23,33 +23,21 @@ from taprail.connectors.kafka.admin import admin_client, delete_topics
 from taprail.connectors.kafka.loop import Loop, Out
 from taprail.schemas.endpoints import Endpoints
 from taprail.schemas.errors import RecordError, StackError
+from tests.connectors.kafka.loop_process import Numbering
 
 PARTITIONS = 3
 PROCESS = Path(__file__).with_name("loop_process.py")
 
 
-class Numbering:
-    """Appends `/n` to each value, n counting the records of its partition. `trouble` is called before a batch ends."""
+class Troubled(Numbering):
+    """`trouble` is called before a batch ends."""
 
-    def __init__(self, target: str, trouble: Callable[[Sequence[Message]], None] = lambda messages: None) -> None:
-        self._target, self._trouble = target, trouble
-        self.counts: dict[int, int] = {}
-
-    def restore(self, topic: str, partition: int, kept: str) -> None:
-        self.counts[partition] = int(kept or 0)
-
-    def forget(self, topic: str, partition: int) -> None:
-        del self.counts[partition]
-
-    def keep(self, topic: str, partition: int) -> str:
-        return str(self.counts[partition])
+    def __init__(self, target: str, trouble: Callable[[Sequence[Message]], None]) -> None:
+        super().__init__(target)
+        self._trouble = trouble
 
     def process(self, messages: Sequence[Message]) -> list[Out]:
-        out = []
-        for message in messages:
-            partition = message.partition() or 0
-            self.counts[partition] += 1
-            out.append(Out(self._target, b"", b"%s/%d" % (message.value(), self.counts[partition])))
+        out = super().process(messages)
         self._trouble(messages)
         return out
 
@@ -169,7 +157,7 @@ def test_an_aborted_batch_is_never_seen_and_comes_again(bench: Bench) -> None:
     def flushed_then_failed(messages: Sequence[Message]) -> None:
         begun.append(len(messages))
 
-    class Failing(Numbering):
+    class Failing(Troubled):
         def process(self, messages: Sequence[Message]) -> list[Out]:
             out = super().process(messages)
             return FailingList(out) if len(begun) == 1 else out
@@ -193,7 +181,7 @@ def test_a_step_that_fails_ends_the_loop_and_leaves_no_transaction_open(bench: B
     fault = _once(RecordError("the step's own"))
     with (
         pytest.raises(RecordError, match="the step's own"),
-        Running(bench.loop(lambda: Numbering(bench.target, fault))),
+        Running(bench.loop(lambda: Troubled(bench.target, fault))),
     ):
         time.sleep(2)
     other = Producer(bench.kafka)
@@ -216,7 +204,7 @@ def test_kafka_failing_again_and_again_is_said(bench: Bench, monkeypatch: pytest
     bench.send(3)
     with (
         pytest.raises(StackError, match="Kafka failed 3 times"),
-        Running(bench.loop(lambda: Numbering(bench.target, trouble))),
+        Running(bench.loop(lambda: Troubled(bench.target, trouble))),
     ):
         while len(seen) < 3:
             time.sleep(0.1)
