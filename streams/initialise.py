@@ -37,10 +37,18 @@ def initialise(loaded: Loaded, progress: Callable[[str], None]) -> None:
     progress(f"change feeds run: {', '.join(d.name for d in feeds) or 'none'}")
 
 
-def _register(loaded: Loaded, database: Database) -> None:
+def connect_endpoint(loaded: Loaded) -> ConnectEndpoint:
     connect = loaded.settings.connect
-    endpoint = ConnectEndpoint(connect.url, connect.user, _secret(loaded, connect.password))
-    name = f"taprail-{database.server}-{database.upstream}"
+    return ConnectEndpoint(connect.url, connect.user, _secret(loaded, connect.password))
+
+
+def connector_name(database: Database) -> str:
+    return f"taprail-{database.server}-{database.upstream}"
+
+
+def _register(loaded: Loaded, database: Database) -> None:
+    endpoint = connect_endpoint(loaded)
+    name = connector_name(database)
     config = connector_config(
         server=database.server,
         database=database.upstream,

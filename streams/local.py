@@ -5,13 +5,11 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
-import threading
 from collections.abc import Callable
 from pathlib import Path
 
 from msgspec import MsgspecError, Struct, json
 
-from taprail.connectors.debezium.connector import restart_failed
 from taprail.connectors.local.ports import choose_ports, is_free
 from taprail.connectors.local.private import password, write_private
 from taprail.connectors.local.stack import LocalStack
@@ -29,7 +27,6 @@ MEMBER_OF = '["pg_read_all_data", "pg_write_all_data"]'
 ORIGIN = "taprail"  # the log's name in its checkpoints
 PORTS = {"tap": 6432, "approvals": 6480}  # the wanted ones
 STATE = "up.json"
-FEEDS_SECONDS = 3.0  # how often to ask Connect whether the change feeds run
 
 
 class LocalInstallation:
@@ -44,7 +41,6 @@ class LocalInstallation:
         self.config = self.home / "taprail.toml"
         self.supervisor = Supervisor(self.config, self.home / "run")
         self._claims: list[socket.socket] = []
-        self._stopping = threading.Event()
 
     @property
     def endpoints(self) -> Endpoints:
@@ -65,22 +61,9 @@ class LocalInstallation:
         loaded = settings.load(self.config)
         initialise(loaded, self.progress)
         self.supervisor.start(self.progress)
-        threading.Thread(target=self._watch_feeds, name="watch-feeds", daemon=True).start()
         return loaded
 
-    def _watch_feeds(self) -> None:
-        """Start change feeds again that have failed; Connect leaves them so. Each failure is said once."""
-        said: dict[str, str] = {}
-        while not self._stopping.wait(FEEDS_SECONDS):
-            with contextlib.suppress(StackError):  # Connect is away: it is started again, and asked again
-                failed = restart_failed(self.endpoints.connect)
-                for name, cause in failed.items():
-                    if said.get(name) != cause:
-                        self.progress(f"the change feed {name} failed and starts again: {cause}")
-                said = failed
-
     def stop(self) -> None:
-        self._stopping.set()
         with contextlib.suppress(StackError):
             if running_in(self.home).pid == os.getpid():
                 (self.home / "run" / STATE).unlink()

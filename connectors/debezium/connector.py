@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import re
 import time
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
@@ -148,22 +149,26 @@ def status(connect: ConnectEndpoint, name: str) -> dict[str, Any]:
     return dict(msgspec.json.decode(answer.body)) if answer.status == 200 else {}
 
 
-def restart_failed(connect: ConnectEndpoint) -> dict[str, str]:
-    """Start every connector again that has failed; their names, each with the failure's cause.
+def restart_failed(connect: ConnectEndpoint, expected: Iterable[str] = ()) -> dict[str, str]:
+    """The connectors that don't run, each with the cause; those that have failed are started again.
 
-    Connect never does it by itself: a task that couldn't reach the registry once stays FAILED for good (KIP-745).
+    Connect never does it by itself: a task that couldn't reach the registry once stays FAILED for good (KIP-745). One
+    that somebody paused, stopped or deleted (`expected` are those that must be there) is only told.
     """
     answer = _ask(connect, "GET", "/connectors?expand=status")
     if answer.status != 200:
         raise StackError(f"Connect doesn't say how its connectors are: {_reason(answer)}", hint="see its log")
-    failed = {}
-    for name, found in msgspec.json.decode(answer.body).items():
-        parts = [found["status"]["connector"], *found["status"]["tasks"]]
-        causes = [_cause(part) for part in parts if part["state"] == "FAILED"]
-        if causes:
-            failed[name] = causes[-1]
+    found = msgspec.json.decode(answer.body)
+    idle = {name: "Connect doesn't know it; `taprail init` registers it" for name in expected if name not in found}
+    for name, told in found.items():
+        parts = [told["status"]["connector"], *told["status"]["tasks"]]
+        states = {part["state"] for part in parts}
+        if "FAILED" in states:
+            idle[name] = [_cause(part) for part in parts if part["state"] == "FAILED"][-1]
             _ask(connect, "POST", f"/connectors/{name}/restart?includeTasks=true&onlyFailed=true")
-    return failed
+        elif by_hand := states & {"PAUSED", "STOPPED"}:
+            idle[name] = f"somebody has {min(by_hand).lower()} it"
+    return idle
 
 
 def _cause(part: dict[str, Any]) -> str:

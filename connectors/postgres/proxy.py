@@ -128,6 +128,7 @@ class Proxy:
             channel.close()
             return
         login = _login(channel, packet)
+        identity: Identity | None = None
         try:
             if len(self._relays) >= self._limits.sessions:
                 raise ServerRefused("the tap has too many sessions already", "53300", "close some, or raise its limit")
@@ -139,7 +140,7 @@ class Proxy:
             target = self._hooks.route(login, identity)
             opened = await sign_in(target, wanted.settings, self._limits)
         except RefusedError as error:
-            self._hooks.recorder.session(self._refused_context(login), "refused", error.message)
+            self._hooks.recorder.session(self._refused_context(login, identity), "refused", error.message)
             raise
         try:
             self._open(channel, wanted, login, identity, target, opened)
@@ -189,8 +190,8 @@ class Proxy:
             session.ask_search_path()
         relay.start()
 
-    def _refused_context(self, login: Login) -> SessionContext:
-        """A session that never was: its person is what the client said, so it has no subject."""
+    def _refused_context(self, login: Login, identity: Identity | None) -> SessionContext:
+        """A session that never was. Where the person isn't known, it is what the client said, and has no subject."""
         return SessionContext(
             session=str(uuid.uuid4()),
             tap=self._tap,
@@ -198,8 +199,8 @@ class Proxy:
             server="",
             database=login.database,
             role="",
-            person=Person(subject="", name=login.user, kind="person"),
-            method="none",
+            person=identity.person if identity else Person(subject="", name=login.user, kind="person"),
+            method=identity.method if identity else "none",
             client=login.application,
             client_address=login.client_address,
         )

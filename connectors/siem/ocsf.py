@@ -1,7 +1,7 @@
 """Records as OCSF 1.8.0 events: Datastore Activity (6005) and Detection Finding (2004). Pure functions.
 
-An event is for `msgspec.json.encode`: parts that recur stand in it as JSON (`msgspec.Raw`) that was made before. A query
-is its normalised text: no literal and no row's value is in any event. Source: schema.ocsf.io, version 1.8.0.
+An event is for `msgspec.json.encode`: parts that recur stand in it as JSON (`msgspec.Raw`) that was made before. A
+query is its normalised text: no literal and no row's value is in any event. Source: schema.ocsf.io, version 1.8.0.
 """
 
 from __future__ import annotations

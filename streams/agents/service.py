@@ -7,11 +7,13 @@ import logging
 import tempfile
 import threading
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from aiohttp import web
 from msgspec import Struct
 
+from taprail.connectors.debezium.connector import restart_failed
 from taprail.connectors.kafka.lag import ReadUntil
 from taprail.connectors.kafka.registry import Registry
 from taprail.connectors.oidc.tokens import TokenVerifier
@@ -22,12 +24,14 @@ from taprail.streams.agents.app import Outbox, application, shut_down
 from taprail.streams.agents.approvals import watch_approvals
 from taprail.streams.agents.coverage import watch_coverage
 from taprail.streams.agents.deliver import deliver, sinks
+from taprail.streams.agents.feeds import watch_feeds
 from taprail.streams.agents.refusals import watch_refusals
 from taprail.streams.approvals import feed
 from taprail.streams.approvals.browser import BrowserSessions
 from taprail.streams.approvals.pending import PendingApprovals
 from taprail.streams.approvals.web import Service
 from taprail.streams.approvals.web import application as page
+from taprail.streams.initialise import connect_endpoint, connector_name
 from taprail.streams.settings import Loaded
 from taprail.streams.signin import token_rules
 from taprail.streams.stream import GROUP as STATEMENT_PATH
@@ -66,6 +70,8 @@ def faust_agents(loaded: Loaded, frames: Mapping[type[Struct], bytes], folder: s
     watch_approvals(app, outbox, control_keys(loaded), loaded.settings.approvals.url)
     watch_coverage(app, outbox, ReadUntil(kafka, STATEMENT_PATH, tuple(pipeline.TAPS)).ask)
     watch_refusals(app, outbox)
+    if feeds := [connector_name(d) for d in loaded.settings.databases if d.feed_role and loaded.settings.connect.url]:
+        watch_feeds(app, outbox, partial(restart_failed, connect_endpoint(loaded), feeds))
     deliver(app, outbox, list(sinks(loaded)))
     return app
 

@@ -1,6 +1,7 @@
 """A sign-in was refused.
 
-Why: one is a typing error; the reason and the address tell when it is not.
+Why: one is a typing error; the reason and the address tell when it is not. Somebody who proved who he is, and whom
+only the server didn't let in, isn't meant: a server that is down is no attack.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from taprail.streams.detections.found import Found
 
 
 def detect(record: Mapping[str, Any]) -> Found | None:
-    if record["event"] != "refused":
+    if record["event"] != "refused" or record["method"] != "none":
         return None
     return Found(
         "refused-sign-in",

@@ -80,6 +80,13 @@ def test_a_token_is_the_password(bed):
     assert refused == [("postgres", "the access token isn't valid")]
 
 
+def test_somebody_who_proved_who_he_is_and_whom_the_server_refuses_is_recorded_with_his_name(bed):
+    with pytest.raises(psycopg.OperationalError, match="does not exist"):
+        bed.connect("ann", "a.good.token", dbname="nowhere")
+    refused = [context for event, context, _ in bed.recorder.sessions if event == "refused"]
+    assert [(c.method, c.person.subject, c.database) for c in refused] == [("oidc", "ann", "nowhere")]
+
+
 def test_a_service_signs_in_with_scram(bed):
     with bed.connect("service", "a service's password", require_auth="scram-sha-256") as connection:
         assert connection.execute("SELECT 1").fetchone() == (1,)

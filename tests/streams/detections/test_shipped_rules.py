@@ -33,6 +33,7 @@ OUTCOME = COMMON | {
 }  # fmt: skip
 SESSION = COMMON | {"event": "opened", "method": "oidc", "client_address": "10.0.0.1", "reason": ""}
 DENIED = STATEMENT | {"action": "deny", "rule": "protected-environment"}
+REFUSED = SESSION | {"event": "refused", "method": "none", "reason": "the token has expired"}
 MUCH = OUTCOME | {"rows": ROWS}
 
 MUST: list[tuple[Rule, dict[str, Any], str]] = [
@@ -46,7 +47,7 @@ MUST: list[tuple[Rule, dict[str, Any], str]] = [
     (large_read.rule(ROWS), MUCH | {"tag": "FETCH"}, "medium"),
     (large_read.rule(ROWS), MUCH | {"relations": [ORDERS, CUSTOMERS]}, "high"),
     (outcome_unknown.detect, OUTCOME | {"status": "unknown"}, "medium"),
-    (refused_sign_in.detect, SESSION | {"event": "refused", "reason": "the token has expired"}, "low"),
+    (refused_sign_in.detect, REFUSED, "low"),
 ]
 MUST_NOT: list[tuple[Rule, dict[str, Any]]] = [
     (denied_destructive.detect, STATEMENT | {"tag": "DROP TABLE"}),
@@ -66,6 +67,7 @@ MUST_NOT: list[tuple[Rule, dict[str, Any]]] = [
     (outcome_unknown.detect, OUTCOME),
     (outcome_unknown.detect, OUTCOME | {"status": "error"}),
     (refused_sign_in.detect, SESSION),
+    (refused_sign_in.detect, REFUSED | {"method": "oidc", "reason": "the database can't be reached"}),
     (refused_sign_in.detect, SESSION | {"event": "closed", "reason": "the server shut down"}),
 ]
 
