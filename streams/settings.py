@@ -119,7 +119,10 @@ class Tap(Section, frozen=True, kw_only=True):
     spool: Annotated[str, Meta(description="Directory of the spool; one for each tap.")] = "spool"
     spool_bytes_max: Annotated[
         int,
-        Meta(ge=1 << 20, description="When the spool holds this much, statements are refused until Kafka drains it."),
+        Meta(
+            ge=1 << 20,
+            description="When the spool holds this much, statements are refused until Kafka drains it. A sixteenth is kept for outcomes.",
+        ),
     ] = 1 << 30
     durability: Annotated[
         Literal["process", "machine"],
@@ -160,7 +163,10 @@ class PagerDuty(Section, frozen=True, kw_only=True):
 
 class Webhook(Section, frozen=True, kw_only=True):
     url: Annotated[str, Meta(description="Where alerts are POSTed, signed.")]
-    secret: Annotated[SecretRef, Meta(description="Key of the HMAC-SHA256 signature.")]
+    secret: Annotated[
+        SecretRef,
+        Meta(description="Key of the HMAC-SHA256 signature, at least 24 bytes; `whsec_` and base64, or as it is."),
+    ]
 
 
 class Alerts(Section, frozen=True, kw_only=True):
