@@ -121,7 +121,8 @@ class Tap(Section, frozen=True, kw_only=True):
         int,
         Meta(
             ge=1 << 20,
-            description="When the spool holds this much, statements are refused until Kafka drains it. A sixteenth is kept for outcomes.",
+            description="When the spool holds this much, statements are refused until Kafka drains it. "
+            "A sixteenth is kept for outcomes.",
         ),
     ] = 1 << 30
     durability: Annotated[
