@@ -32,7 +32,7 @@ _RELATIONS = """
 SELECT c.oid::int8, n.nspname, c.relname, c.relkind::text, a.attnum::int, a.attname, a.atttypid::int8,
        format_type(a.atttypid, a.atttypmod)
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace JOIN pg_attribute a ON a.attrelid = c.oid
-WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND NOT a.attisdropped AND n.nspname NOT LIKE 'pg\\_toast%'
+WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S') AND NOT a.attisdropped AND n.nspname NOT LIKE 'pg\\_toast%'
 ORDER BY c.oid, a.attnum"""
 _VIEWS = """
 SELECT DISTINCT r.ev_class::int8, d.refobjid::int8

@@ -17,6 +17,7 @@ from taprail.streams.policy.tags import UNMARKABLE, tag_of
 
 _WRITING = {"InsertStmt", "UpdateStmt", "DeleteStmt", "MergeStmt"}
 _BODIES = {"SelectStmt", *_WRITING}
+_QUERIES = ("select_stmt", "insert_stmt", "update_stmt", "delete_stmt", "merge_stmt")
 _TRANSACTIONS = {
     1: "begin",
     2: "begin",
@@ -67,7 +68,8 @@ class _Walk:
         use = RelationUse(relation.schemaname, relation.relname, "write" if access == "write" else "read")
         self.relations[use.schema, use.name, use.access] = use
 
-    def node(self, message: Any, hidden: frozenset[str]) -> None:
+    def node(self, message: Any, hidden: frozenset[str], skip: str = "") -> None:
+        """`skip` is a field that names what the statement makes, changes or drops."""
         kind = message.DESCRIPTOR.name
         if kind == "LockingClause":  # FOR UPDATE OF names what FROM has named already, by its alias
             return
@@ -77,7 +79,6 @@ class _Walk:
             return
         if kind in _BODIES:
             hidden = self._with(message, hidden)
-        skip = ""
         if kind in _WRITING:
             self.writes = True
             self.add(message.relation, "write")
@@ -134,10 +135,10 @@ def facts_of(node: Any) -> Facts:
     kind = str(node.WhichOneof("node") or "")
     statement = getattr(node, kind) if kind else node
     walk = _Walk()
-    walk.node(statement, frozenset())
+    walk.node(statement, frozenset(), _target_of(kind))
     for use in _named_objects(kind, statement):
         walk.relations[use.schema, use.name, use.access] = use
-    body = kind in ("select_stmt", "insert_stmt", "update_stmt", "delete_stmt", "merge_stmt")
+    body = kind in _QUERIES
     writes = walk.writes or (not body and kind not in _READ_ONLY_UTILITIES)
     opaque = kind in _OPAQUE or _renames_code(kind, statement)
     facts = Facts(
@@ -168,6 +169,21 @@ def _renames_code(kind: str, statement: Any) -> bool:
     return kind == "create_table_as_stmt" and bool(statement.query.HasField("execute_stmt"))
 
 
+def _target_of(kind: str) -> str:
+    """The field of a utility that names what it writes; '' where there is none, or `_Walk` knows it."""
+    if kind in _QUERIES or kind in _READ_ONLY_UTILITIES:
+        return ""
+    special = {
+        "truncate_stmt": "relations",
+        "view_stmt": "view",
+        "create_seq_stmt": "sequence",
+        "alter_seq_stmt": "sequence",
+        "create_policy_stmt": "table",
+        "alter_policy_stmt": "table",
+    }
+    return special.get(kind, "relation")
+
+
 def _named_objects(kind: str, statement: Any) -> Iterator[RelationUse]:
     """What DROP, TRUNCATE, ALTER and their like name: always as something that is written."""
     if kind == "drop_stmt":
@@ -180,9 +196,10 @@ def _named_objects(kind: str, statement: Any) -> Iterator[RelationUse]:
     elif kind == "truncate_stmt":
         for item in statement.relations:
             yield RelationUse(item.range_var.schemaname, item.range_var.relname, "write")
-    elif kind not in ("select_stmt", *_READ_ONLY_UTILITIES) and _has(statement, "relation"):
+    elif (target := _target_of(kind)) and _has(statement, target):
+        named = getattr(statement, target)
         reads = kind == "copy_stmt" and not statement.is_from
-        yield RelationUse(statement.relation.schemaname, statement.relation.relname, "read" if reads else "write")
+        yield RelationUse(named.schemaname, named.relname, "read" if reads else "write")
 
 
 def _has(message: Any, field: str) -> bool:

@@ -27,7 +27,8 @@ from taprail.streams.policy.lineage import column_lineage
 from taprail.streams.policy.rules import RULES
 
 VERDICTS_MAX = 50_000
-SYNTAX_ERROR = "42601"
+SYNTAX, SYNTAX_ERROR = "syntax", "42601"
+_MAKING = ("CREATE TABLE", "CREATE VIEW", "CREATE MATERIALIZED VIEW", "CREATE SEQUENCE", "DROP ")
 # Functions that are volatile and write nothing that a change feed shows.
 _HARMLESS = frozenset(
     {
@@ -88,14 +89,14 @@ class PolicyGuard:
         verdict = self._verdicts.get(key)
         if verdict is None:
             verdict = self._judge(request.text, normalised, session, catalog)
-            if verdict.facts.executes or verdict.facts.fetches:
+            if verdict.facts.executes or verdict.facts.fetches or verdict.rule == SYNTAX:
                 return verdict  # it depends on what the session has prepared, too
             self._remember(request.text, normalised, key, verdict)
         return verdict
 
     def _remember(self, text: str, normalised: str, key: tuple[Any, ...], verdict: Verdict) -> None:
         facts = verdict.facts
-        exact = facts.utility or bool(facts.settings) or facts.tag == ""
+        exact = facts.utility or bool(facts.settings)
         self._exact[normalised] = exact
         self._verdicts[(text if exact else normalised, exact, *key[2:])] = verdict
         for kept in (self._verdicts, self._exact):
@@ -128,8 +129,9 @@ class PolicyGuard:
                 fingerprint,
                 self.policy_version,
                 catalog_epoch=catalog.epoch,
-                rule="syntax",
-                reason=error.message,
+                rule=SYNTAX,
+                reason="the statement can't be parsed" if isinstance(error, sql.UnparsableError) else error.message,
+                message=error.message,
                 hint=error.hint,
                 sqlstate=SYNTAX_ERROR,
             )
@@ -264,10 +266,10 @@ def _place(session: SessionContext) -> tuple[Any, ...]:
 
 
 def _judged(facts: Facts, relations: tuple[RelationInfo | None, ...]) -> list[RelationInfo | None]:
-    """The relations that matter to masking: what a DDL makes or drops needn't be known."""
-    ddl = facts.utility and facts.writes and not facts.copy
+    """The relations that matter to masking: what a statement makes or drops needn't be known."""
+    makes = facts.tag.startswith(_MAKING)
     pairs = zip(facts.relations, relations, strict=True)
-    return [info for use, info in pairs if info is not None or not (ddl and use.access == "write")]
+    return [info for use, info in pairs if info is not None or not (makes and use.access == "write")]
 
 
 def _first(decisions: list[Decision]) -> Decision | None:

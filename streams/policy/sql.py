@@ -17,14 +17,21 @@ from taprail.schemas.errors import RefusedError
 from taprail.schemas.guard import Part
 
 TEXT_BYTES_MAX = 256 << 10  # a record holds the text twice, and Kafka takes 1 MiB; a list of ids belongs into COPY
-# What libpg_query's normalisation may leave in the clear: strings, dollar quotes, comments.
-_SUSPICIOUS = re.compile(r"['\"]|--|/\*|\$(?!\d)")
+# What libpg_query's normalisation may leave in the clear: strings, dollar quotes, comments, numbers, settings' values.
+_SUSPICIOUS = re.compile(r"['\"]|--|/\*|\$(?!\d)|(?<![\w$])\.?\d|^\s*alter\b", re.IGNORECASE)
+_PARAMETER = re.compile(r"\$(\d+)")
 _LITERALS = frozenset(pb.Token.Value(name) for name in ("SCONST", "USCONST", "BCONST", "XCONST", "ICONST", "FCONST"))
 _COMMENTS = frozenset(pb.Token.Value(name) for name in ("SQL_COMMENT", "C_COMMENT"))
+_SETTING_OWNERS = frozenset(pb.Token.Value(name) for name in ("SYSTEM_P", "ROLE", "USER", "DATABASE"))
+_ALTER, _SET, _TO, _EQUALS = pb.ALTER, pb.SET, pb.TO, pb.ASCII_61
+
+
+class UnparsableError(RefusedError):
+    """The grammar refuses the text; its message quotes what it stumbled at, which may be a value."""
 
 
 def parse(text: str) -> Any:
-    """The parse tree (protobuf). Raises RefusedError with the grammar's own words, or for a text that is too long."""
+    """The parse tree (protobuf). Raises UnparsableError with the grammar's own words, RefusedError for a long text."""
     if len(text) > TEXT_BYTES_MAX or len(text.encode()) > TEXT_BYTES_MAX:
         raise RefusedError(
             f"a statement of more than {TEXT_BYTES_MAX} bytes isn't judged", hint="send values by COPY or by parameters"
@@ -34,7 +41,7 @@ def parse(text: str) -> Any:
     try:
         return postgast.parse(text)
     except postgast.PgQueryError as error:
-        raise RefusedError(str(error), hint="the tap reads SQL as PostgreSQL does; correct the statement") from None
+        raise UnparsableError(str(error), hint="the tap reads SQL as PostgreSQL does; correct the statement") from None
 
 
 @lru_cache(maxsize=4096)
@@ -49,12 +56,15 @@ def split(text: str) -> tuple[Part, ...]:
 
 @lru_cache(maxsize=4096)
 def normalise(text: str) -> str:
-    """The text with every literal replaced and every comment gone: nothing that a person typed as a value remains."""
+    """The text with every literal replaced and every comment gone: no value that a person typed as one remains.
+
+    Names remain, quoted ones too, and whatever else the grammar takes for a name.
+    """
     try:
-        normalised: str = postgast.normalize(text)
+        normalised: str = postgast.normalize(text).strip()
     except postgast.PgQueryError:
         return _from_tokens(text)
-    return _from_tokens(text) if _SUSPICIOUS.search(normalised) else normalised.strip()
+    return _from_tokens(normalised) if _SUSPICIOUS.search(normalised) else normalised
 
 
 def _from_tokens(text: str) -> str:
@@ -63,19 +73,31 @@ def _from_tokens(text: str) -> str:
         tokens = postgast.scan(text).tokens
     except postgast.PgQueryError:
         return "unreadable"  # an unterminated string: nothing of it can be shown
-    data, number, end = text.encode(), 0, 0
+    data, end = text.encode(), 0
+    number = max(map(int, _PARAMETER.findall(text)), default=0)
+    setting = _setting_values(tokens)
     parts: list[bytes] = []
-    for token in tokens:
-        gap = b" " if token.start > end and parts else b""
-        end = token.end
+    for position, token in enumerate(tokens):
         if token.token in _COMMENTS:
-            continue
-        if token.token in _LITERALS:
+            continue  # it stands for a blank: `end` stays before it
+        if token.start > end and parts:
+            parts.append(b" ")
+        end = token.end
+        if token.token in _LITERALS or (position > setting and data[token.start : token.end].strip(b" ,;") != b""):
             number += 1
-            parts.append(gap + b"$%d" % number)
+            parts.append(b"$%d" % number)
         else:
-            parts.append(gap + data[token.start : token.end])
+            parts.append(data[token.start : token.end])
     return b"".join(parts).decode(errors="replace").strip()
+
+
+def _setting_values(tokens: Any) -> float:
+    """After which token stand the values of ALTER SYSTEM | ROLE | DATABASE … SET, names among them; never: infinity."""
+    kinds = [token.token for token in tokens]
+    if kinds[:1] == [_ALTER] and kinds[1:2] and kinds[1] in _SETTING_OWNERS and _SET in kinds:
+        of_set = kinds.index(_SET)
+        return min((i for i, kind in enumerate(kinds) if i > of_set and kind in (_TO, _EQUALS)), default=float("inf"))
+    return float("inf")
 
 
 @lru_cache(maxsize=16384)

@@ -39,7 +39,7 @@ def _refused(case: Case, name: str, value: str) -> str:
     if name in _ROLES and not resets:
         return f"changing {name} is denied: it would leave the role that you were given"
     if name in _READING and not resets and value.lower() not in _FINE.get(name, ()):
-        return f"{name} = {value!r} is denied: the server would read statements otherwise than the tap"
+        return f"another {name} is denied: the server would read statements otherwise than the tap"
     if name in _OTHER and not resets:
         return f"changing {name} is denied: it switches off what keeps the record whole"
     if name.startswith("taprail.") and name != "taprail.purpose":
