@@ -10,7 +10,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import re
 import ssl
+import string
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -80,6 +82,9 @@ class Snapshot(Struct, frozen=True):
 
 EMPTY = Snapshot({}, {}, {}, frozenset(), frozenset(), frozenset())
 TEMPORARY = "pg_temp"
+NAME_BYTES_MAX = 63
+_PATH_PART = re.compile(r'\s*(?:"(?P<quoted>(?:[^"]|"")*)"\s*|(?P<plain>[^",]*))(?:,|$)')
+_FOLDED = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
 
 
 class PostgresCatalog:
@@ -240,19 +245,16 @@ class CatalogWatcher:
 
 
 def split_path(search_path: str) -> list[str]:
-    """The schemas of a search_path as the server reports it: quoted names keep their case and commas."""
-    parts, current, quoted, was_quoted = [], "", False, False
-    for character in search_path + ",":
-        if character == '"':
-            quoted = not quoted
-            was_quoted = True
-        elif character == "," and not quoted:
-            name = current if was_quoted else current.strip().lower()
-            if name.strip():
-                parts.append(name.strip() if not was_quoted else name.strip(" "))
-            current, was_quoted = "", False
-        else:
-            current += character
+    """The schemas of a search_path as the server reports it: quoted names keep their case, commas and blanks.
+
+    As `SplitIdentifierString` of PostgreSQL's varlena.c: ASCII letters alone are folded, names end at 63 bytes.
+    """
+    parts = []
+    for match in _PATH_PART.finditer(search_path):
+        quoted, plain = match["quoted"], match["plain"]
+        name = plain.strip().translate(_FOLDED) if quoted is None else quoted.replace('""', '"')
+        if name:
+            parts.append(name.encode()[:NAME_BYTES_MAX].decode(errors="ignore"))
     return parts
 
 
