@@ -34,7 +34,7 @@ class ReadUntil:
             ends = self._ends()
             committed = self._committed(ends)
         except (KafkaException, TimeoutError) as error:
-            _log.warning("how far %s has read is unknown for now: %s", self._group, error)
+            _log.warning("how far %s has read can not be asked: %s", self._group, error)
             return self._until_s
         self._notes.append((now_s, ends))
         while self._notes and all(committed.get(place, 0) >= end for place, end in self._notes[0][1].items()):
