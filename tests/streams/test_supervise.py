@@ -44,7 +44,7 @@ def test_a_killed_role_is_started_again(tmp_path: Path) -> None:
 
 
 def test_a_part_that_somebody_else_started_is_started_again(tmp_path: Path) -> None:
-    part = Child("Kafka", ["sleep", "60"], log=tmp_path / "kafka.log").start()
+    part = Child("Kafka", [sys.executable, "-c", "import time; time.sleep(60)"], log=tmp_path / "kafka.log").start()
     supervisor = Supervisor(tmp_path / "taprail.toml", tmp_path / "run", roles=())
     supervisor.adopt([part])
     first = part.pid
@@ -55,7 +55,9 @@ def test_a_part_that_somebody_else_started_is_started_again(tmp_path: Path) -> N
         while not (part.running and part.pid != first) and time.monotonic() < deadline:
             supervisor.watch(told.append)
             time.sleep(0.02)
+        time.sleep(0.5)  # a program that can't run would have ended by now
         assert part.running and part.pid != first
+        assert len(told) == 2
         assert told[0].startswith("Kafka ended; it starts again in ") and told[1].startswith("Kafka started again")
     finally:
         part.kill()
