@@ -87,7 +87,11 @@ class Column(Struct, frozen=True):
 
 
 class RelationInfo(Struct, frozen=True):
-    """A relation as the catalog has it; `reads` are the OIDs that a view stands on, transitively."""
+    """A relation as the catalog has it.
+
+    reads  the OIDs that a view stands on, transitively
+    code   a trigger, rule, policy, default or check of it runs code that isn't PostgreSQL's own
+    """
 
     oid: int
     schema: str
@@ -95,6 +99,7 @@ class RelationInfo(Struct, frozen=True):
     kind: str
     columns: tuple[Column, ...]
     reads: tuple[int, ...] = ()
+    code: bool = False
 
 
 class Catalog(Protocol):
@@ -105,6 +110,7 @@ class Catalog(Protocol):
     @property
     def current(self) -> bool: ...
     def resolve(self, schema: str, name: str, search_path: str, role: str) -> RelationInfo | None: ...
+    def named(self, name: str) -> bool: ...  # whether any schema has a relation of this name
     def by_oid(self, oid: int) -> RelationInfo | None: ...
     def volatile(self, function: str) -> bool: ...
     def builtin(self, function: str) -> bool: ...

@@ -30,10 +30,22 @@ Classify = Callable[[str, str, str, str, tuple[str, ...]], str]
 _log = logging.getLogger("taprail.catalog")
 
 # pg_catalog is there, too: its relations hold statistics and passwords of others' data.
+# A column's type is named after what is inside of it: a domain's base, an array's element; `record` is composite.
 _RELATIONS = """
-SELECT c.oid::int8, n.nspname, c.relname, c.relkind::text, a.attnum::int, a.attname, a.atttypid::int8,
-       format_type(a.atttypid, a.atttypmod)
+WITH RECURSIVE inside AS (
+  SELECT oid AS type, oid FROM pg_type
+  UNION ALL
+  SELECT i.type, CASE t.typtype WHEN 'd' THEN t.typbasetype ELSE t.typelem END
+  FROM inside i JOIN pg_type t ON t.oid = i.oid WHERE t.typtype = 'd' OR t.typcategory = 'A' AND t.typelem <> 0
+), named AS (
+  SELECT i.type, CASE WHEN t.typtype = 'c' THEN 'record' WHEN n.nspname = 'pg_catalog' THEN format_type(t.oid, NULL)
+                      ELSE t.typname END AS name
+  FROM inside i JOIN pg_type t ON t.oid = i.oid JOIN pg_namespace n ON n.oid = t.typnamespace
+  WHERE t.typtype <> 'd' AND NOT (t.typcategory = 'A' AND t.typelem <> 0)
+)
+SELECT c.oid::int8, n.nspname, c.relname, c.relkind::text, a.attnum::int, a.attname, a.atttypid::int8, y.name
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace JOIN pg_attribute a ON a.attrelid = c.oid
+JOIN named y ON y.type = a.atttypid
 WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S') AND NOT a.attisdropped AND n.nspname NOT LIKE 'pg\\_toast%'
 ORDER BY c.oid, a.attnum"""
 _VIEWS = """
@@ -46,6 +58,16 @@ FROM pg_rewrite r JOIN pg_depend d ON d.classid = 'pg_rewrite'::regclass AND d.o
 LEFT JOIN pg_proc p ON p.oid = d.refobjid AND d.refclassid = 'pg_proc'::regclass
 LEFT JOIN pg_operator o ON o.oid = d.refobjid AND d.refclassid = 'pg_operator'::regclass
 WHERE p.oid >= 16384 OR o.oid >= 16384"""
+# Relations that run code of others: by a trigger, by what hangs on a function (default, check, policy), or by a rule.
+_CODE = """
+SELECT tgrelid::int8 FROM pg_trigger WHERE NOT tgisinternal AND tgfoid >= 16384
+UNION SELECT ev_class::int8 FROM pg_rewrite WHERE rulename <> '_RETURN' AND ev_class >= 16384
+UNION SELECT coalesce(a.adrelid, c.conrelid, l.polrelid)::int8
+FROM pg_depend d LEFT JOIN pg_attrdef a ON d.classid = 'pg_attrdef'::regclass AND a.oid = d.objid
+LEFT JOIN pg_constraint c ON d.classid = 'pg_constraint'::regclass AND c.oid = d.objid
+LEFT JOIN pg_policy l ON d.classid = 'pg_policy'::regclass AND l.oid = d.objid
+WHERE d.refclassid IN ('pg_proc'::regclass, 'pg_operator'::regclass) AND d.refobjid >= 16384
+  AND d.classid IN ('pg_attrdef'::regclass, 'pg_constraint'::regclass, 'pg_policy'::regclass)"""
 _INHERITS = "SELECT inhrelid::int8, inhparent::int8 FROM pg_inherits"
 _GENERATED = """
 SELECT d.adrelid::int8, d.adnum::int, p.refobjsubid
@@ -78,6 +100,7 @@ class Snapshot(Struct, frozen=True):
     others: frozenset[str]
     volatile: frozenset[str]
     newest: Mapping[int, int] = {}
+    plain_names: frozenset[str] = frozenset()
 
 
 EMPTY = Snapshot({}, {}, {}, frozenset(), frozenset(), frozenset())
@@ -105,18 +128,21 @@ class PostgresCatalog:
     def resolve(self, schema: str, name: str, search_path: str, role: str) -> RelationInfo | None:
         """The relation that the server would take, None where that isn't known.
 
-        A temporary table counts where no other has its name. Whose it is isn't known here, and needn't be: a session
-        finds only its own, in which there is what it could read before.
+        Without a schema it may be any of the path, since the server skips those that the role may not use, or a
+        temporary one, since it isn't known whose they are: then all of them must be alike.
         """
-        names = self._snapshot.names
+        names, relations = self._snapshot.names, self._snapshot.relations
         if schema:
             oid = names.get((schema, name))
-        else:
-            path = [role if part == "$user" else part for part in split_path(search_path)]
-            implicit = [] if "pg_catalog" in path else ["pg_catalog"]
-            found = (names.get((part, name)) for part in [*implicit, *path, TEMPORARY])
-            oid = next((o for o in found if o is not None), None)
-        return None if oid is None else self._snapshot.relations[oid]
+            return None if oid is None else relations[oid]
+        path = [role if part == "$user" else part for part in split_path(search_path)]
+        if "pg_catalog" not in path and (oid := names.get(("pg_catalog", name))) is not None:
+            return relations[oid]
+        found = [relations[oid] for part in [*path, TEMPORARY] if (oid := names.get((part, name))) is not None]
+        return found[0] if found and all(_alike(found[0], other) for other in found[1:]) else None
+
+    def named(self, name: str) -> bool:
+        return name in self._snapshot.plain_names
 
     def by_oid(self, oid: int) -> RelationInfo | None:
         return self._snapshot.relations.get(oid)
@@ -216,11 +242,13 @@ class CatalogWatcher:
             reads = await connection.fetch(_VIEWS)
             opaque = {row[0] for row in await connection.fetch(_VIEW_FUNCTIONS)}
             functions = await connection.fetch(_FUNCTIONS, list(_PURE_EXTENSIONS))
+            code = {row[0] for row in await connection.fetch(_CODE)}
             inherits = await connection.fetch(_INHERITS)
             generated = await connection.fetch(_GENERATED)
         relations = self._known(_relations(rows, self._classify))
         relations = self._known(_inherited(_generated(relations, generated), inherits))
         relations = _with_views(relations, [(r[0], r[1]) for r in reads], opaque)
+        relations |= {oid: structs.replace(relations[oid], code=True) for oid in code & relations.keys()}
         return Snapshot(
             relations,
             _names(relations),
@@ -228,6 +256,7 @@ class CatalogWatcher:
             builtin=frozenset(r[0] for r in functions if r[1]),
             others=frozenset(r[0] for r in functions if not r[1]),
             volatile=frozenset(r[0] for r in functions if r[2]),
+            plain_names=frozenset(r.name for r in relations.values()),
             newest={oid: max((c.attnum for c in r.columns), default=0) for oid, r in relations.items()},
         )
 
@@ -313,6 +342,14 @@ def _inherited(relations: dict[int, RelationInfo], pairs: list[Any]) -> dict[int
             changed = changed or found is not out[target]
             out[target] = found
     return out
+
+
+def _alike(one: RelationInfo, other: RelationInfo) -> bool:
+    """Whether it doesn't matter which of them is meant."""
+    if one.oid == other.oid:
+        return True
+    classes = [{column.name: column.data_class for column in relation.columns} for relation in (one, other)]
+    return classes[0] == classes[1] and (one.reads, one.code) == (other.reads, other.code) == ((), False)
 
 
 def _names(relations: dict[int, RelationInfo]) -> dict[tuple[str, str], int]:

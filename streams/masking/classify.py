@@ -8,8 +8,8 @@ from __future__ import annotations
 import re
 
 CLASSES: dict[str, str] = {
-    "email": r"e?_?mail|mail_?(addr|address)",
-    "phone": r"phone|mobile|cell(_?phone)?|tel|telephone|fax|msisdn",
+    "email": r"\w*e_?mail\w*|mail|mail_?(addr|address)",
+    "phone": r"\w*phone\w*|mobile\w*|cell|tel|fax|msisdn",
     "national_id": r"ssn|social_?security\w*|national_?id\w*|passport\w*|tax_?(id|number)|nino|driv\w*licen[cs]e\w*",
     "date_of_birth": r"dob|birth\w*|date_?of_?birth",
     "person_name": r"(first|last|middle|full|maiden|given|family|display|nick|sur)_?name|surname|forename",
@@ -22,14 +22,20 @@ CLASSES: dict[str, str] = {
     "salary": r"salary|wage|income|compensation",
     "free_text": r"(customer_?|patient_?)?(comment|message|bio|notes_personal)s?",
 }
-_PATTERNS = {name: re.compile(rf"(.*_)?({pattern})(_.*)?", re.IGNORECASE) for name, pattern in CLASSES.items()}
+_PATTERNS = {name: re.compile(rf"(.*_)?({pattern})(e?s)?(_.*)?") for name, pattern in CLASSES.items()}
+_CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 _PEOPLE = re.compile(
-    r"(.*_)?(customer|user|employee|person|people|patient|member|contact|client|staff|student|subscriber|guest)s?(_.*)?",
-    re.IGNORECASE,
+    r"(.*_)?(customer|user|employee|person|people|patient|member|contact|client|staff|student|subscriber|guest)s?(_.*)?"
 )
-_CLEAN_ENDINGS = re.compile(r".*(_id|_at|_count|_type|_status|_verified|_enabled|_kind)|id", re.IGNORECASE)
-_TEXT = ("text", "character", "varchar", "char", "name", "citext", '"char"')
-_CONTAINERS = ("json", "jsonb", "xml", "hstore")
+_CLEAN_ENDINGS = re.compile(r".*(_id|_at|_count|_type|_status|_verified|_enabled|_kind)|id")
+# What can't spell a name or an address. Any other type can, also one that somebody has made.
+_PLAIN = frozenset(
+    {
+        "integer", "bigint", "smallint", "boolean", "timestamp", "date", "time", "interval", "numeric", "real",
+        "double", "uuid", "money", "oid", "bit",
+    }
+)  # fmt: skip
+_CONTAINERS = ("json", "jsonb", "xml", "hstore", "record")
 # Relations of PostgreSQL's own and of its information schema that show others' data: statistics hold values, activity
 # holds statements' texts.
 _SYSTEM = {
@@ -56,18 +62,23 @@ _SYSTEM = {
 
 
 def classify(schema: str, relation: str, column: str, type_name: str, columns: tuple[str, ...]) -> str:
-    """The class of a column, '' for none. `columns` are all names of its relation."""
+    """The class of a column, '' for none. `columns` are all names of its relation.
+
+    `type_name` is the type of what is inside: of a domain's base, of an array's elements; `record` for a composite one.
+    """
     if schema in ("pg_catalog", "information_schema"):
         return "system" if column in _SYSTEM.get(relation, ()) else ""
     if type_name.startswith(_CONTAINERS):
         return "document"  # what is in it can't be seen from outside
     if type_name.startswith(("inet", "cidr")):
         return "ip"
+    column = _snake(column)
     found = _by_name(column)
-    if found in ("person_name", "") and column.lower() in ("name", "username", "user_name", "login"):
+    if found in ("person_name", "") and column in ("name", "username", "user_name", "login"):
         return "person_name" if _about_people(relation, columns) else ""
-    if found and found not in ("date_of_birth", "salary") and not type_name.startswith(_TEXT):
-        return found if found in ("phone", "national_id", "card", "iban", "secret") and "int" in type_name else ""
+    if found and found not in ("date_of_birth", "salary") and re.split(r"[ (]", type_name)[0] in _PLAIN:
+        digits = type_name.startswith(("integer", "bigint", "numeric"))
+        return found if found in ("phone", "national_id", "card", "iban", "secret") and digits else ""
     return found
 
 
@@ -78,4 +89,9 @@ def _by_name(column: str) -> str:
 
 
 def _about_people(relation: str, columns: tuple[str, ...]) -> bool:
-    return bool(_PEOPLE.fullmatch(relation)) or any(_by_name(c) for c in columns)
+    return bool(_PEOPLE.fullmatch(_snake(relation))) or any(_by_name(_snake(c)) for c in columns)
+
+
+def _snake(name: str) -> str:
+    """firstName, FirstName and FIRST_NAME are first_name."""
+    return _CAMEL.sub("_", name).lower()

@@ -77,8 +77,10 @@ class Flow:
                 yield f"the assignment to {target.name} would copy personal data into another column"
 
     def _stays_masked(self, relation: RelationInfo | None, column: str) -> bool:
-        columns = [c for c in relation.columns if c.name == column] if relation else []
-        return relation is not None and any(self._proof.sensitive(relation, c) for c in columns)
+        """Whether it is a table's own column that is masked. A view's may stand for a column that isn't."""
+        if relation is None or relation.kind not in ("r", "p"):
+            return False
+        return any(self._proof.sensitive(relation, c) for c in relation.columns if c.name == column)
 
     def _table_as(self, message: Any, _: Scope) -> Iterator[str]:
         if not self._proof.all_clean(message.query):

@@ -27,7 +27,10 @@ def reaches(facts: Facts, relations: Iterable[RelationInfo | None], catalog: Cat
         return personal(catalog)
     if any(reads_by_itself(name) for name in facts.functions) or runs_foreign_code(facts, catalog):
         return True
-    return any(relation is None or holds_personal(relation, catalog) for relation in relations)
+    known = list(relations)
+    if any(relation is not None and relation.code for relation in known) and personal(catalog):
+        return True
+    return any(relation is None or holds_personal(relation, catalog) for relation in known)
 
 
 def runs_foreign_code(facts: Facts, catalog: Catalog) -> bool:

@@ -21,12 +21,14 @@ class RuleSettings(Struct, frozen=True):
 class Case(Struct, frozen=True):
     """A statement in its session. `relations` are those of `facts`, None where the catalog doesn't know one.
 
-    node     the parse tree of what runs: for EXECUTE and FETCH, of what was prepared or declared
-    masked   this person sees personal data masked, and the statement can reach some
+    node       the parse tree of what runs: for EXECUTE and FETCH, of what was prepared or declared
+    arguments  parse trees of what EXECUTE passes to it
+    masked     this person sees personal data masked, and the statement can reach some
     """
 
     facts: Facts
     node: Any
+    arguments: tuple[Any, ...]
     session: SessionContext
     catalog: Catalog
     relations: tuple[RelationInfo | None, ...]

@@ -28,7 +28,7 @@ from taprail.streams.policy.rules import RULES
 
 VERDICTS_MAX = 50_000
 SYNTAX, SYNTAX_ERROR = "syntax", "42601"
-_MAKING = ("CREATE TABLE", "CREATE VIEW", "CREATE MATERIALIZED VIEW", "CREATE SEQUENCE", "DROP ")
+_MAKING = ("CREATE TABLE", "CREATE VIEW", "CREATE MATERIALIZED VIEW", "CREATE SEQUENCE", "SELECT INTO", "DROP ")
 # Functions that are volatile and write nothing that a change feed shows.
 _HARMLESS = frozenset(
     {
@@ -120,7 +120,7 @@ class PolicyGuard:
     def _judge(self, text: str, normalised: str, session: SessionContext, catalog: Catalog) -> Verdict:
         fingerprint = sql.fingerprint(normalised)
         try:
-            facts, node = self._understand(text, session)
+            facts, node, arguments = self._understand(text, session)
         except RefusedError as error:
             return Verdict(
                 "deny",
@@ -140,7 +140,7 @@ class PolicyGuard:
             catalog = Reshaped(catalog)
         relations = tuple(catalog.resolve(r.schema, r.name, session.search_path, session.role) for r in facts.relations)
         masked = not clear and masking.reaches(facts, _judged(facts, relations), catalog)
-        case = Case(facts, node, session, catalog, relations, masked, self._settings)
+        case = Case(facts, node, arguments, session, catalog, relations, masked, self._settings)
         decision = _first([d for rule in RULES if (d := rule(case)) is not None])
         plan = masking.plan(facts, node, session, catalog) if masked else None
         return self._verdict(facts, normalised, catalog, decision, plan, relations)
@@ -154,6 +154,8 @@ class PolicyGuard:
         plan: MaskPlan | None,
         relations: tuple[RelationInfo | None, ...],
     ) -> Verdict:
+        if facts.tag.startswith(_MAKING) and any(catalog.named(r.name) for r in facts.relations if r.access == "write"):
+            facts = replace(facts, reshapes=True)  # what it makes may stand before another of its name
         writes = facts.writes or bool(facts.executes) or any(_may_write(f, catalog) for f in facts.functions)
         verdict = Verdict(
             decision.action if decision else "mask" if plan else "allow",
@@ -179,20 +181,25 @@ class PolicyGuard:
             hold_seconds=self._settings.hold_seconds,
         )
 
-    def _understand(self, text: str, session: SessionContext) -> tuple[Facts, Any]:
-        """Facts and parse tree; EXECUTE and FETCH are what was prepared or declared. Raises RefusedError."""
+    def _understand(self, text: str, session: SessionContext) -> tuple[Facts, Any, tuple[Any, ...]]:
+        """Facts and parse tree, and what EXECUTE passes: it and FETCH are what was prepared or declared.
+
+        Raises RefusedError.
+        """
         statements = sql.parse(text).stmts
         if len(statements) > 1:
             raise RefusedError("several statements where one was expected", hint="send them one by one")
         if not statements:
-            return Facts("", markable=False), sql.parse("SELECT 1").stmts[0].stmt
+            return Facts("", markable=False), sql.parse("SELECT 1").stmts[0].stmt, ()
         node = statements[0].stmt
         facts = facts_of(node)
         if facts.executes:
-            return self._prepared(facts, session.prepared.get(facts.executes), "prepared statement", facts.executes)
+            execute = node.explain_stmt.query.execute_stmt if node.HasField("explain_stmt") else node.execute_stmt
+            known = session.prepared.get(facts.executes)
+            return *self._prepared(facts, known, "prepared statement", facts.executes), tuple(execute.params)
         if facts.fetches:
-            return self._prepared(facts, session.cursors.get(facts.fetches), "cursor", facts.fetches)
-        return facts, node
+            return *self._prepared(facts, session.cursors.get(facts.fetches), "cursor", facts.fetches), ()
+        return facts, node, ()
 
     def _prepared(self, facts: Facts, text: str | None, what: str, name: str) -> tuple[Facts, Any]:
         if text is None:
@@ -206,6 +213,10 @@ class PolicyGuard:
         made = replace(
             inner,
             tag=facts.tag,
+            relations=(*inner.relations, *facts.relations),
+            functions=(*inner.functions, *facts.functions),
+            operators=(*inner.operators, *facts.operators),
+            settings=(*inner.settings, *facts.settings),
             executes=facts.executes,
             fetches=facts.fetches,
             prepares="",
@@ -229,6 +240,9 @@ class Reshaped:
 
     def resolve(self, schema: str, name: str, search_path: str, role: str) -> RelationInfo | None:
         return None
+
+    def named(self, name: str) -> bool:
+        return True
 
     def by_oid(self, oid: int) -> RelationInfo | None:
         return None

@@ -409,3 +409,26 @@ SELECT lo_create(1000 + id) FROM customers WHERE email > 'a' | TABLE pg_largeobj
 SELECT email || '' FROM decoy/**/customers
 SELECT note || '' FROM decoy.custo/**/mers | SELECT note || '' FROM decoy.customers
 SELECT e || '' FROM orders | SELECT e || '' FROM ord/**/ers | SELECT ers.email || '' FROM ord/**/ers
+PREPARE p(text) AS INSERT INTO orders (id, note) VALUES (40, $1) | EXECUTE p(customer_email(1)) | TABLE orders
+PREPARE p(text) AS INSERT INTO orders (id, note) VALUES (40, $1) | EXECUTE p(@@@ 1) | TABLE orders
+PREPARE p(text) AS INSERT INTO orders (id, note) VALUES (40, $1) | EXPLAIN ANALYZE EXECUTE p(customer_email(1)) | TABLE orders
+PREPARE p(text) AS SELECT 1 | EXECUTE p(pg_read_file('PG_VERSION')) | EXECUTE p(set_config('a.b', customer_email(1), false)) | SHOW a.b
+PREPARE p(text) AS SELECT 1 | EXECUTE p(keep(customer_email(1))) | TABLE orders
+UPDATE people_view SET note = e | SELECT note FROM customers
+MERGE INTO people_view v USING orders o ON true WHEN MATCHED THEN UPDATE SET note = v.e | SELECT note FROM customers
+CREATE TEMP TABLE customers (id int, payload text) | INSERT INTO customers VALUES (1) | UPDATE customers SET payload = c.email FROM public.customers c | TABLE customers
+CREATE TEMP TABLE customers (id int, payload text); INSERT INTO customers VALUES (1); UPDATE customers SET payload = c.email FROM public.customers c | SELECT payload FROM customers
+BEGIN; CREATE TEMP TABLE customers (id int, payload text) | INSERT INTO customers VALUES (1) | UPDATE customers SET payload = c.email FROM public.customers c | COMMIT | TABLE customers
+CREATE TEMP TABLE foo (id int, payload text) | INSERT INTO foo VALUES (1) | CREATE TABLE public.foo (id int, payload jsonb) | UPDATE foo SET payload = c.email FROM customers c | TABLE foo
+BEGIN; CREATE SCHEMA postgres; CREATE TABLE postgres.customers (id int, payload text); INSERT INTO customers VALUES (1); UPDATE customers SET payload = c.email FROM public.customers c; COMMIT | TABLE postgres.customers | DROP SCHEMA postgres CASCADE
+CREATE TEMP TABLE z (id int, payload text) | INSERT INTO z VALUES (1) | ALTER TABLE z RENAME TO customers | UPDATE customers SET payload = c.email FROM public.customers c | TABLE customers
+SELECT mail, lower(mail), note FROM accounts
+SELECT contact FROM accounts
+SELECT (contact).a, (contact).b FROM accounts
+SELECT contacts[1] FROM accounts
+SELECT * FROM accounts
+INSERT INTO tattling (id) VALUES (1)
+UPDATE tattling SET note = 'x'
+DELETE FROM tattling WHERE id = 9
+SELECT * FROM checked
+INSERT INTO checked (id) VALUES (1)

@@ -25,7 +25,7 @@ from tests.streams.policy.guarded_tap import GuardedTap, guarded_tap
 CANARY = "canary7q"
 CARD = "4111777766665555"
 WORLD = f"""
-DROP SCHEMA IF EXISTS decoy, d2, public CASCADE;
+DROP SCHEMA IF EXISTS decoy, d2, public, postgres CASCADE;
 CREATE SCHEMA public;
 CREATE SCHEMA decoy;
 CREATE EXTENSION dblink; CREATE EXTENSION tablefunc; CREATE EXTENSION pg_stat_statements; CREATE EXTENSION pageinspect;
@@ -56,6 +56,17 @@ CREATE OPERATOR @@@ (RIGHTARG = int, FUNCTION = customer_email);
 CREATE FUNCTION tell() RETURNS trigger LANGUAGE plpgsql AS
   $$ BEGIN PERFORM pg_notify('told', NEW.email); RETURN NEW; END $$;
 CREATE TRIGGER tell AFTER UPDATE ON customers FOR EACH ROW EXECUTE FUNCTION tell();
+CREATE DOMAIN mail_address AS text CHECK (VALUE <> '');
+CREATE DOMAIN work_address AS mail_address;
+CREATE TYPE pair AS (a text, b text);
+CREATE TABLE accounts (id int, mail work_address, contact pair, contacts pair[], note text);
+INSERT INTO accounts VALUES (1, '{CANARY}', ('{CANARY}', 'x'), ARRAY[('x', '{CANARY}')::pair], 'ok');
+CREATE FUNCTION tattle() RETURNS trigger LANGUAGE plpgsql AS
+  $$ BEGIN RAISE NOTICE '%', customer_email(1); RAISE EXCEPTION '%', customer_email(2) USING ERRCODE = '22012'; END $$;
+CREATE TABLE tattling (id int, note text);
+INSERT INTO tattling VALUES (9, 'x');
+CREATE TRIGGER tattle BEFORE INSERT OR UPDATE OR DELETE ON tattling FOR EACH ROW EXECUTE FUNCTION tattle();
+CREATE TABLE checked (id int CHECK (mumble(customer_email(1)) = 1), note text);
 CREATE STATISTICS people_mcv (mcv) ON email, phone FROM customers;
 INSERT INTO customers SELECT i, name, email || i, phone, card_number, note, payload FROM customers,
   generate_series(100, 130) i WHERE id = 4;

@@ -7,7 +7,7 @@ a notification's payload.
 
 from __future__ import annotations
 
-from taprail.streams.masking.clean import Proof
+from taprail.streams.masking.clean import Proof, Scope
 from taprail.streams.masking.flow import Flow
 from taprail.streams.policy.decision import Case, Decision
 
@@ -24,8 +24,10 @@ def judge(case: Case) -> Decision | None:
         return _denied(case, "COPY TO would send personal data unmasked")
     if facts.tag == "LISTEN":
         return _denied(case, "notifications may hold personal data, and can't be masked")
-    flow = Flow(Proof(case.node, case.session, case.catalog))
-    reason = next(flow.reasons(case.node), "")
+    proof = Proof(case.node, case.session, case.catalog)
+    if not all(proof.clean(argument, Scope()) for argument in case.arguments):
+        return _denied(case, "EXECUTE would pass personal data to a statement that could keep it")
+    reason = next(Flow(proof).reasons(case.node), "")
     return _denied(case, reason) if reason else None
 
 

@@ -173,12 +173,60 @@ def test_generated_columns_and_parents_hold_what_they_are_made_of(tap: GuardedTa
     admin.execute("DROP TABLE parent, child, grandchild, plain_child, customers_2, named, user_names CASCADE")
 
 
-def test_a_temporary_table_never_takes_anothers_place(tap: GuardedTap, admin: psycopg.Connection) -> None:
+def test_a_name_that_may_mean_two_relations_means_none(tap: GuardedTap, admin: psycopg.Connection) -> None:
+    """A temporary table, whose session isn't known; a schema of the path that the role perhaps may not use."""
     admin.execute("CREATE TEMP TABLE orders (id int, email text)")
     admin.execute("CREATE TEMP TABLE mine (id int, email text)")
+    admin.execute("CREATE SCHEMA app; CREATE TABLE app.customers (id int, email int); CREATE TABLE app.same (id int)")
+    admin.execute("CREATE TABLE same (id int); CREATE VIEW app.people AS SELECT 1 AS id, ''::text AS contact")
+    tap.refresh()
+    assert relation(tap, "orders") is None and classes(tap, "public.orders") == {"id": "", "note": ""}
+    assert classes(tap, "mine") == classes(tap, "pg_temp.mine") == {"id": "", "email": "email"}
+    assert relation(tap, "customers") is None and relation(tap, "people") is None
+    assert classes(tap, "app.customers") == {"id": "", "email": ""}
+    same = relation(tap, "same")
+    assert same is not None and same.schema == "app"
+    assert tap.watcher.catalog.named("mine") and not tap.watcher.catalog.named("nobody")
+    admin.execute("DROP SCHEMA app CASCADE; DROP TABLE same, pg_temp.orders, mine")
     tap.refresh()
     assert classes(tap, "orders") == {"id": "", "note": ""}
-    assert classes(tap, "mine") == classes(tap, "pg_temp.mine") == {"id": "", "email": "email"}
+
+
+def test_types_are_known_by_what_is_inside(tap: GuardedTap, admin: psycopg.Connection) -> None:
+    admin.execute(
+        "CREATE DOMAIN address AS text; CREATE DOMAIN work_address AS address; CREATE TYPE pair AS (a text, b text);"
+        " CREATE DOMAIN document AS jsonb; CREATE TABLE typed (email work_address, emails work_address[], x pair,"
+        " y pair[], z document, id bigint, state varchar(9), phone citext)"
+    )
+    tap.refresh()
+    found = relation(tap, "typed")
+    assert found is not None and [(c.name, c.type_name, c.data_class) for c in found.columns] == [
+        ("email", "text", "email"),
+        ("emails", "text", "email"),
+        ("x", "record", "document"),
+        ("y", "record", "document"),
+        ("z", "jsonb", "document"),
+        ("id", "bigint", ""),
+        ("state", "character varying", ""),
+        ("phone", "citext", "phone"),
+    ]
+    admin.execute("DROP TABLE typed")
+
+
+def test_relations_that_run_code_are_known(tap: GuardedTap, admin: psycopg.Connection) -> None:
+    admin.execute(
+        "CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END';"
+        " CREATE TABLE plain (id int PRIMARY KEY REFERENCES customers DEFAULT 1 CHECK (id > 0));"
+        " CREATE TABLE triggered (id int); CREATE TRIGGER t BEFORE INSERT ON triggered EXECUTE FUNCTION f();"
+        " CREATE TABLE defaulted (id int, x text DEFAULT customer_email(1));"
+        " CREATE TABLE checked (id int CHECK (customer_email(id) <> ''));"
+        " CREATE TABLE secured (id int); CREATE POLICY p ON secured USING (customer_email(id) <> '');"
+        " CREATE TABLE ruled (id int); CREATE RULE r AS ON INSERT TO ruled DO NOTHING"
+    )
+    tap.refresh()
+    tables = ("plain", "triggered", "defaulted", "checked", "secured", "ruled")
+    assert [name for name in tables if (r := relation(tap, name)) is not None and r.code] == list(tables[1:])
+    admin.execute("DROP TABLE plain, triggered, defaulted, checked, secured, ruled; DROP FUNCTION f")
 
 
 def test_functions_and_operators_are_postgresqls_own_or_not(tap: GuardedTap, admin: psycopg.Connection) -> None:

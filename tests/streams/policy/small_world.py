@@ -51,6 +51,7 @@ def snapshot(tables: dict[str, str] | None = None) -> Snapshot:
         builtin=frozenset([*BUILTIN, *(f"operator {name}" for name in OPERATORS)]),
         others=frozenset(OTHERS),
         volatile=frozenset(VOLATILE),
+        plain_names=frozenset(r.name for r in relations.values()),
         newest={oid: len(r.columns) for oid, r in relations.items()},
     )
 

@@ -27,13 +27,14 @@ def statements(which: str) -> Iterator[Any]:
             yield pytest.param(case["rule"], case["action"], case.get("person", "ann"), fields, text, id=label)
 
 
-def answers(text: str, person: str, fields: dict[str, str]) -> list[tuple[str, str]]:
+def answers(text: str, person: str, fields: dict[str, Any]) -> list[tuple[str, str]]:
     """(rule, action) for each statement of the text, as the tap asks: one after the other."""
     by = guard()
     try:
         parts = by.split(text)
     except RefusedError as error:
         pytest.fail(f"the case isn't SQL: {error}")
+    fields = {**fields, "prepared": {"insert_order": "PREPARE insert_order AS INSERT INTO orders (note) VALUES ($1)"}}
     found = [judge(by, text.encode()[p.start : p.start + p.length].decode(), person, **fields) for p in parts]
     return [(verdict.rule, verdict.action) for verdict in found]
 

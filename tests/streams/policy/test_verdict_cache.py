@@ -33,8 +33,8 @@ PAIRS: dict[str, tuple[tuple[str, dict[str, Any]], tuple[str, dict[str, Any]]]] 
         ("SELECT email || '' FROM customers", {"search_path": '"$user", public', "role": "decoy"}),
     ),
     "search_path": (
-        ("SELECT email || '' FROM customers", {"search_path": "decoy, public"}),
-        ("SELECT email || '' FROM customers", {"search_path": "public, decoy"}),
+        ("SELECT email || '' FROM customers", {"search_path": "decoy"}),
+        ("SELECT email || '' FROM customers", {"search_path": "public"}),
     ),
     "environment": (("DELETE FROM orders", {}), ("DELETE FROM orders", {"environment": "dev"})),
     "purpose": (("SELECT 1", {"person": "agent"}), ("SELECT 1", {"person": "agent", "purpose": "TICKET-1"})),
