@@ -20,6 +20,7 @@ from typing import Protocol
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 from msgspec import Struct
 
+from taprail.connectors.kafka.deadline import Deadline
 from taprail.schemas.errors import StackError
 
 TRANSACTION_SECONDS = 0.015  # how long a batch gathers; with the commit it stays under 50 ms
@@ -27,6 +28,7 @@ TRANSACTION_RECORDS = 5_000
 QUIET_SECONDS = 0.003  # nothing for so long ends a batch before its time
 METADATA_BYTES_MAX = 4_000  # the broker takes 4096 (offset.metadata.max.bytes)
 RESTARTS_MAX, RESTARTS_WINDOW_SECONDS = 10, 120.0
+HANGING_SECONDS = 25.0  # longer than transaction.timeout.ms and an abort: what was open is aborted by then
 START_TIMEOUT_SECONDS, ABORT_TIMEOUT_SECONDS = 30.0, 5.0
 CONSUMER: dict[str, str | int | bool] = {
     "enable.auto.commit": False,
@@ -132,10 +134,12 @@ class _Session:
         self._consumer.subscribe(list(self._loop.topics), on_assign=assigned, on_revoke=self._revoked)
         gc.collect()
         gc.freeze()
-        while not stop.is_set():
-            messages = self._gather()
-            if messages:
-                self._transact(messages)
+        with Deadline(f"a transaction of {self._loop.group}", HANGING_SECONDS) as deadline:
+            while not stop.is_set():
+                messages = self._gather()
+                if messages:
+                    with deadline.held():
+                        self._transact(messages)
 
     def close(self) -> None:
         self._consumer.close()

@@ -23,6 +23,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Produ
 from msgspec import Struct
 
 from taprail.connectors.debezium.decode import FeedDecoder
+from taprail.connectors.kafka.deadline import Deadline
 from taprail.connectors.kafka.loop import PRODUCER, Out
 from taprail.connectors.kafka.registry import Registry
 from taprail.schemas.envelope import Sealer
@@ -39,6 +40,7 @@ POLL_S, POLL_WAITING_S = 0.05, 0.005
 BATCH_RECORDS = 500
 BETWEEN_COMMITS_S = 0.015  # the coordinator still writes the last one's markers; asked too early, it says: later
 PROGRESS_S = 1.0  # how often the offset moves where nothing has to be said
+HANGING_S = 45.0  # longer than a transaction may take with its own timeouts
 RESTARTS_MAX, RESTARTS_WINDOW_S = 10, 120.0
 POISON_WINDOW, POISON_MIN = 200, 20
 _log = logging.getLogger("taprail.attribution")
@@ -115,10 +117,12 @@ class _Session:
         self._producer.init_transactions(30)
         self._tail.catch_up(30)
         self._consumer.subscribe(list(self._feeds), on_assign=self._on_assign, on_revoke=self._on_revoke)
-        while not stop.is_set():
-            self._read()
-            self._tail.drain()
-            self._write()
+        with Deadline(f"a transaction of {self._job.group}", HANGING_S) as deadline:
+            while not stop.is_set():
+                self._read()
+                self._tail.drain()
+                with deadline.held():
+                    self._write()
 
     def close(self) -> None:
         self._consumer.close()
