@@ -30,7 +30,7 @@ from taprail.connectors.spool.spool import Spool
 from taprail.schemas import avro, records
 from taprail.schemas.control import SignedRecord
 from taprail.schemas.errors import SpoolError, StackError
-from taprail.schemas.guard import Request, Result, SessionContext, Ticket, Verdict
+from taprail.schemas.guard import Facts, Request, Result, SessionContext, Ticket, Verdict
 from taprail.streams.approvals.waiter import DecisionDesk
 from taprail.streams.gate import TapGate
 from taprail.streams.masking.classify import classify
@@ -92,14 +92,19 @@ class TapRecorder:
         return self.inner.statement(request, verdict, approval=approval, held_sequence=held_sequence)
 
     def outcome(self, ticket: Ticket, request: Request, verdict: Verdict, result: Result) -> None:
-        facts = verdict.facts
-        changes_catalog = (facts.utility and facts.writes) or facts.opaque or facts.tag == "SELECT INTO"
-        if changes_catalog and result.status != "denied":
+        if may_change_catalog(verdict.facts) and result.status != "denied":
             self._watchers[request.session.database].stale()
         self.inner.outcome(ticket, request, verdict, result)
 
     def session(self, context: SessionContext, event: Literal["opened", "closed", "refused"], reason: str = "") -> None:
         self.inner.session(context, event, reason)
+
+
+def may_change_catalog(facts: Facts) -> bool:
+    """Whether the catalog must be read again; in doubt it must. COPY, EXECUTE and FETCH move rows only."""
+    moves_rows = bool(facts.copy or facts.executes or facts.fetches)
+    ddl = facts.utility and facts.writes and not moves_rows
+    return ddl or facts.opaque or facts.reshapes or facts.tag == "SELECT INTO"
 
 
 def rule_settings(policy: Policy) -> RuleSettings:
