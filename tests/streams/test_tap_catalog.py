@@ -17,7 +17,8 @@ CHANGES = [
 ]  # fmt: skip
 STAYS = [
     "SELECT 1", "INSERT INTO t VALUES (1)", "UPDATE t SET a = 1", "DELETE FROM t", "COPY t FROM STDIN",
-    "COPY t TO STDOUT", "EXECUTE p(1)", "FETCH 10 FROM c", "BEGIN", "COMMIT", "SET search_path = s", "EXPLAIN SELECT 1", "SHOW work_mem",
+    "COPY t TO STDOUT", "EXECUTE p(1)", "FETCH 10 FROM c", "BEGIN", "COMMIT",
+    "SET search_path = s", "EXPLAIN SELECT 1", "SHOW work_mem",
 ]  # fmt: skip
 
 
