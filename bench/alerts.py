@@ -66,7 +66,8 @@ def _play(installation: LocalInstallation, loaded: Loaded) -> tuple[dict[str, fl
 
         def watch() -> None:
             while not stop.is_set():
-                if (followed := follower.poll(0.05)) is not None:
+                followed = follower.poll(0.05)
+                if followed is not None and followed.record.rule == "denied-destructive":
                     name = followed.record.summary.split(" of ")[1].split(" ")[0]
                     seen.setdefault(name, time.perf_counter())
 
