@@ -37,7 +37,7 @@ def _log(days: int, compression: Literal["producer", "lz4"] = "producer") -> dic
 
 _STATE = {"cleanup.policy": "compact", "min.cleanable.dirty.ratio": "0.1", "segment.ms": str(DAY_MS)}
 _ACCEPTED_MARKS = {"cleanup.policy": "compact,delete", "retention.ms": str(7 * DAY_MS), "segment.ms": str(DAY_MS)}
-# A table is read back at each start, at some 2,000 records/s, and what isn't compacted yet is read, too.
+# A table is read back at each start, an event at a time, and what is not compacted yet is read, too.
 _SMALL_SEGMENTS = {"segment.ms": str(10 * MINUTE_MS), "segment.bytes": str(1024 * 1024)}
 # Values of rows stand here in the clear. Time is when the broker took the record: a producer can't make it live longer.
 _CHANGE_FEED = {
