@@ -9,6 +9,7 @@ import asyncio
 import logging
 import ssl
 import uuid
+from collections.abc import Callable
 from typing import Protocol
 
 from msgspec import Struct
@@ -46,6 +47,14 @@ class Hooks(Struct, frozen=True):
     gate: Gate
 
 
+class _Ending(Struct, frozen=True):
+    """Sessions that were ended, for those who were signing in meanwhile."""
+
+    match: Callable[[SessionContext], bool]
+    sqlstate: str
+    text: str
+
+
 class Proxy:
     """One listening tap. `tls` None refuses TLS; then tokens are only taken where `plaintext_tokens` allows it."""
 
@@ -62,8 +71,8 @@ class Proxy:
         self._tap, self._hooks, self._limits = tap, hooks, limits or Limits()
         self._tls, self._plaintext_tokens, self._allowed_settings = tls, plaintext_tokens, allowed_settings
         self._cancels = CancelKeys(self._limits.cancels_per_second)
-        self._relays: set[Relay] = set()
-        self._arriving: set[asyncio.Task[None]] = set()
+        self._relays: dict[Relay, Session] = {}
+        self._arriving: dict[asyncio.Task[None], list[_Ending]] = {}
         self._server: asyncio.Server | None = None
 
     async def listen(self, host: str, port: int, *, reuse_port: bool = False) -> int:
@@ -76,6 +85,21 @@ class Proxy:
     def sessions(self) -> int:
         """Sessions that are open."""
         return len(self._relays)
+
+    def end_sessions(self, match: Callable[[SessionContext], bool], sqlstate: str, text: str) -> int:
+        """End every session that `match` says yes to with a FATAL error, whatever it does; how many were open.
+
+        What runs is cancelled at the server. A sign-in that is under way is judged as well, as soon as it is known
+        whose it is: nobody slips through in between.
+        """
+        for endings in self._arriving.values():
+            endings.append(_Ending(match, sqlstate, text))
+        matching = [(relay, session) for relay, session in self._relays.items() if match(session.context)]
+        for relay, session in matching:
+            if session.busy and session.wait is None:  # PostgreSQL runs on for a client that has gone
+                relay.cancel()
+            relay.stop(sqlstate, text)
+        return len(matching)
 
     async def close(self) -> None:
         """Stop listening and end every session; their outcomes are written down before this returns."""
@@ -90,8 +114,8 @@ class Proxy:
     def _accept(self) -> Channel:
         channel = Channel(self._limits.high_water_bytes)
         task = asyncio.get_running_loop().create_task(self._arrive(channel))
-        self._arriving.add(task)
-        task.add_done_callback(self._arriving.discard)
+        self._arriving[task] = []
+        task.add_done_callback(self._arriving.pop)
         return channel
 
     async def _arrive(self, channel: Channel) -> None:
@@ -144,8 +168,10 @@ class Proxy:
             raise
         try:
             self._open(channel, wanted, login, identity, target, opened)
-        except BaseException:
+        except BaseException as error:
             opened.channel.abort()
+            if isinstance(error, RefusedError):
+                self._hooks.recorder.session(self._refused_context(login, identity), "refused", error.message)
             raise
 
     def _open(
@@ -166,13 +192,17 @@ class Proxy:
             purpose=identity.purpose,
             search_path=opened.settings.get("search_path", '"$user", public'),
         )
+        if (task := asyncio.current_task()) is not None:
+            for ending in self._arriving.get(task, ()):
+                if ending.match(context):
+                    raise ServerRefused(ending.text, ending.sqlstate)
         recorder = self._hooks.recorder
         recorder.session(context, "opened")
         reported = "search_path" in opened.settings
         session = Session(context, self._hooks.guard, recorder, self._limits, path_reported=reported)
 
         def closed(reason: str) -> None:
-            self._relays.discard(relay)
+            self._relays.pop(relay, None)
             self._cancels.remove(pid)
             asyncio.get_running_loop().call_later(_LINGER_SECONDS, channel.abort)
             try:
@@ -182,7 +212,7 @@ class Proxy:
 
         relay = Relay(session, channel, opened, target, self._hooks.gate, closed)
         pid, key = self._cancels.add(min(wanted.minor, startup.NEWEST_MINOR), relay.cancel)
-        self._relays.add(relay)
+        self._relays[relay] = session
         reports = b"".join(wire.parameter_status(name, value) for name, value in opened.settings.items())
         backend_key = wire.message(wire.BACKEND_KEY, pid.to_bytes(4, "big") + key)
         channel.write(wire.authentication(0) + reports + backend_key + b"".join(opened.notices) + wire.ready("I"))

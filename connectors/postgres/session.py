@@ -49,6 +49,11 @@ class Session:
         return self._requests.waiting
 
     @property
+    def busy(self) -> bool:
+        """The server owes an answer."""
+        return bool(self._state.queue) or not self._state.quiet
+
+    @property
     def ended(self) -> bool:
         """The client said goodbye: close when everything is sent."""
         return self._state.ended
