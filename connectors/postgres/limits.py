@@ -21,10 +21,27 @@ class Limits(Struct, frozen=True):
     waiting_bytes        what a client may send ahead while its statement is held
     high_water_bytes     written but not yet taken by the peer: above it, the other side isn't read
     names                prepared statements of a session, and its portals
-    startup_seconds      from the connection's start until the session is open
     statement_name_bytes name of a prepared statement or a portal
-    cancels_per_second   CancelRequests that the tap passes on, all sessions together
-    sessions             open sessions of one proxy
+    statements_in_flight messages that the server owes an answer for; above it the client isn't read until answers
+                         come. The server keeps back up to 8 KiB of answers until a Sync, which may be those to more
+                         than 1,000 messages: a smaller limit could wait for ever
+
+    Times are seconds, 0 for no limit; those of a session are looked at once a second.
+    first_packet_seconds until the client has said who it is, TLS included: PostgreSQL clients say it at once
+    startup_seconds      from the connection's start until the session is open, as authentication_timeout
+    idle_seconds         without a transaction and without a statement (57P05, as idle_session_timeout)
+    idle_in_transaction_seconds
+                         inside a transaction, whose locks others wait for (25P03)
+    statement_seconds    of one statement, its rows included; it is cancelled (57014). Waiting for an approval is not
+                         running
+    keepalive_seconds    silence on a TCP connection after which the system asks whether the peer is still there; one
+                         that doesn't answer is given up after twice as long
+
+    Counts are of one proxy.
+    cancels_per_second   CancelRequests that the tap looks at, all sessions together
+    arrivals             connections that haven't signed in. Above it the oldest that hasn't said who it is makes room
+    sessions             open sessions
+    sessions_per_person  open sessions of one person or service; 0 for no limit
     """
 
     startup_bytes: int = 10_000
@@ -38,7 +55,15 @@ class Limits(Struct, frozen=True):
     waiting_bytes: int = MIB
     high_water_bytes: int = 256 * KIB
     names: int = 10_000
-    startup_seconds: float = 60.0
     statement_name_bytes: int = 1024
+    statements_in_flight: int = 20_000
+    first_packet_seconds: float = 15.0
+    startup_seconds: float = 60.0
+    idle_seconds: float = 0.0
+    idle_in_transaction_seconds: float = 0.0
+    statement_seconds: float = 0.0
+    keepalive_seconds: int = 60
     cancels_per_second: float = 50.0
-    sessions: int = 1000
+    arrivals: int = 2_000
+    sessions: int = 5_000
+    sessions_per_person: int = 0

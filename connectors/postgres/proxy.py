@@ -7,21 +7,26 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 import ssl
+import time
 import uuid
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from msgspec import Struct
 
 from taprail.connectors.postgres import messages as wire
-from taprail.connectors.postgres import startup
-from taprail.connectors.postgres.cancel import CancelKeys
+from taprail.connectors.postgres import startup, timeouts
+from taprail.connectors.postgres.cancel import CancelKeys, Forward
 from taprail.connectors.postgres.channel import Channel
 from taprail.connectors.postgres.limits import Limits
+from taprail.connectors.postgres.listener import Address, Listener, take
 from taprail.connectors.postgres.relay import Relay
 from taprail.connectors.postgres.session import Session
 from taprail.connectors.postgres.signin import Authenticator, Identity, Login, authenticate, first_packet
+from taprail.connectors.postgres.tls import ServerTls
 from taprail.connectors.postgres.upstream import Opened, ServerRefused, Target, sign_in
 from taprail.schemas.errors import ProtocolError, RefusedError, SpoolError, TaprailError
 from taprail.schemas.guard import Gate, Guard, Recorder, SessionContext
@@ -47,6 +52,19 @@ class Hooks(Struct, frozen=True):
     gate: Gate
 
 
+class Serving(Struct, frozen=True):
+    """What a connection is served with, from its first byte to its end. `Proxy.serving` may be replaced at any time.
+
+    plaintext_tokens   a token may come without TLS: only where nobody else can listen
+    allowed_settings   what clients may choose at start-up besides `startup.ALLOWED_SETTINGS`
+    """
+
+    hooks: Hooks
+    limits: Limits = Limits()
+    plaintext_tokens: bool = False
+    allowed_settings: frozenset[str] = frozenset()
+
+
 class _Ending(Struct, frozen=True):
     """Sessions that were ended, for those who were signing in meanwhile."""
 
@@ -55,8 +73,31 @@ class _Ending(Struct, frozen=True):
     text: str
 
 
+class _Arrival:
+    """A connection that has no session yet."""
+
+    __slots__ = ("address", "channel", "endings", "serving", "spoke", "task")
+
+    def __init__(self, serving: Serving, address: Address) -> None:
+        self.serving, self.address = serving, address
+        self.endings: list[_Ending] = []
+        self.channel: Channel | None = None
+        self.spoke = False  # its start-up packet is there
+        self.task: asyncio.Task[None] | None = None
+
+
+class _Open:
+    """A session."""
+
+    __slots__ = ("person", "relay", "session", "stopwatch")
+
+    def __init__(self, session: Session, relay: Relay, person: tuple[str, str]) -> None:
+        self.session, self.relay, self.person = session, relay, person
+        self.stopwatch = timeouts.Stopwatch(session.limits)
+
+
 class Proxy:
-    """One listening tap. `tls` None refuses TLS; then tokens are only taken where `plaintext_tokens` allows it."""
+    """One tap's process: the addresses that it listens on, and its sessions. `process` is its number among siblings."""
 
     def __init__(
         self,
@@ -67,24 +108,57 @@ class Proxy:
         tls: ssl.SSLContext | None = None,
         plaintext_tokens: bool = False,
         allowed_settings: frozenset[str] = frozenset(),
+        process: int = 0,
+        forward: Forward | None = None,
     ) -> None:
-        self._tap, self._hooks, self._limits = tap, hooks, limits or Limits()
-        self._tls, self._plaintext_tokens, self._allowed_settings = tls, plaintext_tokens, allowed_settings
-        self._cancels = CancelKeys(self._limits.cancels_per_second)
-        self._relays: dict[Relay, Session] = {}
-        self._arriving: dict[asyncio.Task[None], list[_Ending]] = {}
-        self._server: asyncio.Server | None = None
+        self._tap = tap
+        self.serving = Serving(hooks, limits or Limits(), plaintext_tokens, allowed_settings)
+        self._tls = ServerTls(tls) if tls is not None else None
+        self.cancels = CancelKeys(self.serving.limits.cancels_per_second, process, forward)
+        self._open: set[_Open] = set()
+        self._persons: Counter[tuple[str, str]] = Counter()
+        self._arriving: dict[_Arrival, None] = {}  # in the order of their arrival
+        self._listeners: list[Listener] = []
+        self._looking: asyncio.Task[None] | None = None
 
     async def listen(self, host: str, port: int, *, reuse_port: bool = False) -> int:
-        """Accept connections; the port, which port 0 leaves to the system. Raises OSError."""
-        loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(self._accept, host, port, reuse_port=reuse_port or None)
-        return int(self._server.sockets[0].getsockname()[1])
+        """Accept connections here, too; the port, which port 0 leaves to the system. Raises OSError."""
+        return self._listen(Address(host=host, port=port, tls=self._tls, reuse_port=reuse_port))
+
+    async def listen_on(self, addresses: Sequence[Address]) -> None:
+        """Listen on these addresses and on no others: what is served already goes on, with the new certificate.
+
+        Raises OSError or StackError where one can't be listened on; then nothing has changed.
+        """
+        wanted = {address.place: address for address in addresses}
+        there = {each.address.place: each for each in self._listeners}
+        opened: list[Listener] = []
+        try:
+            for place, address in wanted.items():
+                if place not in there:
+                    listener = Listener(address, self._accept)
+                    listener.open()
+                    opened.append(listener)
+        except BaseException:
+            for listener in opened:
+                listener.close()
+            raise
+        kept = [each for place, each in there.items() if place in wanted]
+        for each in kept:
+            each.address = wanted[each.address.place]
+        for each in self._listeners:
+            if each not in kept:
+                each.close()
+        self._listeners = kept + opened
 
     @property
     def sessions(self) -> int:
         """Sessions that are open."""
-        return len(self._relays)
+        return len(self._open)
+
+    def contexts(self) -> list[SessionContext]:
+        """Whose sessions are open."""
+        return [each.session.context for each in self._open]
 
     def end_sessions(self, match: Callable[[SessionContext], bool], sqlstate: str, text: str) -> int:
         """End every session that `match` says yes to with a FATAL error, whatever it does; how many were open.
@@ -92,127 +166,168 @@ class Proxy:
         What runs is cancelled at the server. A sign-in that is under way is judged as well, as soon as it is known
         whose it is: nobody slips through in between.
         """
-        for endings in self._arriving.values():
-            endings.append(_Ending(match, sqlstate, text))
-        matching = [(relay, session) for relay, session in self._relays.items() if match(session.context)]
-        for relay, session in matching:
-            if session.busy and session.wait is None:  # PostgreSQL runs on for a client that has gone
-                relay.cancel()
-            relay.stop(sqlstate, text)
+        for arrival in self._arriving:
+            arrival.endings.append(_Ending(match, sqlstate, text))
+        matching = [each for each in self._open if match(each.session.context)]
+        for each in matching:
+            if each.session.busy and each.session.wait is None:  # PostgreSQL runs on for a client that has gone
+                each.relay.cancel()
+            each.relay.stop(sqlstate, text)
         return len(matching)
 
     async def close(self) -> None:
         """Stop listening and end every session; their outcomes are written down before this returns."""
-        if self._server is not None:
-            self._server.close()
-        for task in self._arriving:
+        for listener in self._listeners:
+            listener.close()
+        if self._looking is not None:
+            self._looking.cancel()
+        tasks = [arrival.task for arrival in self._arriving if arrival.task is not None]
+        for task in tasks:
             task.cancel()
-        for relay in list(self._relays):
-            relay.stop("57P01", "the tap is shutting down")
-        await asyncio.gather(*self._arriving, return_exceptions=True)
+        for each in list(self._open):
+            each.relay.stop("57P01", "the tap is shutting down")
+        await asyncio.gather(*tasks, return_exceptions=True)
 
-    def _accept(self) -> Channel:
-        channel = Channel(self._limits.high_water_bytes)
-        task = asyncio.get_running_loop().create_task(self._arrive(channel))
-        self._arriving[task] = []
-        task.add_done_callback(self._arriving.pop)
-        return channel
+    # Arrivals ---------------------------------------------------------------------------------------------------------
 
-    async def _arrive(self, channel: Channel) -> None:
-        """From a TCP connection to a session, or to an error that says why not."""
-        await channel.connected
+    def _listen(self, address: Address) -> int:
+        listener = Listener(address, self._accept)
+        port = listener.open()
+        self._listeners.append(listener)
+        return port
+
+    def _accept(self, connection: socket.socket, address: Address) -> None:
+        serving = self.serving
+        if len(self._arriving) >= serving.limits.arrivals:
+            self._make_room()
+        arrival = _Arrival(serving, address)
+        self._arriving[arrival] = None
+        task = arrival.task = asyncio.get_running_loop().create_task(self._arrive(arrival, connection))
+        task.add_done_callback(lambda _: self._left(arrival, connection))
+
+    def _left(self, arrival: _Arrival, connection: socket.socket) -> None:
+        del self._arriving[arrival]
+        if arrival.channel is None:
+            connection.close()
+
+    def _make_room(self) -> None:
+        """Whoever opens connections and says nothing on them loses the oldest one: others must be able to come in."""
+        oldest = next((a for a in self._arriving if not a.spoke), next(iter(self._arriving)))
+        if oldest.task is not None:
+            oldest.task.cancel()
+
+    async def _arrive(self, arrival: _Arrival, connection: socket.socket) -> None:
+        """From a connection to a session, or to an error that says why not."""
+        limits = arrival.serving.limits
         try:
-            async with asyncio.timeout(self._limits.startup_seconds):
-                await self._sign_in(channel)
+            async with asyncio.timeout(limits.startup_seconds):
+                async with asyncio.timeout(limits.first_packet_seconds):
+                    channel = arrival.channel = await take(connection, arrival.address, limits)
+                    tls = arrival.address.tls
+                    packet = await first_packet(channel, limits, tls.context if tls is not None else None)
+                    arrival.spoke = True
+                await self._sign_in(arrival, channel, packet)
             return
         except ServerRefused as error:
-            _say(channel, error.sqlstate, error)
+            _say(arrival, error.sqlstate, error)
         except RefusedError as error:
-            _say(channel, "28000", error)
+            _say(arrival, "28000", error)
         except SpoolError as error:
-            _say(channel, "58030", error)
+            _say(arrival, "58030", error)
         except ProtocolError as error:
-            _say(channel, "08P01", error)
+            _say(arrival, "08P01", error)
         except (OSError, TimeoutError, ssl.SSLError) as error:
             log.debug("a client left during sign-in: %r", error)
         except asyncio.CancelledError:
-            _say(channel, "57P01", TaprailError("the tap is shutting down"))
+            _say(arrival, "57P01", TaprailError("the tap is shutting down, or has too many who are signing in"))
         except Exception:
             log.exception("a sign-in failed")
-            _say(channel, "XX000", TaprailError("the tap failed; its log says why"))
-        channel.close()
-        asyncio.get_running_loop().call_later(_LINGER_SECONDS, channel.abort)
+            _say(arrival, "XX000", TaprailError("the tap failed; its log says why"))
+        if arrival.channel is not None:
+            arrival.channel.close()
+            asyncio.get_running_loop().call_later(_LINGER_SECONDS, arrival.channel.abort)
 
-    async def _sign_in(self, channel: Channel) -> None:
-        packet = await first_packet(channel, self._limits, self._tls)
+    async def _sign_in(
+        self, arrival: _Arrival, channel: Channel, packet: startup.CancelRequest | startup.StartupMessage
+    ) -> None:
         if isinstance(packet, startup.CancelRequest):
-            cancel = self._cancels.take(packet.pid, packet.key)
-            if cancel is not None:
-                cancel()
+            self.cancels.request(packet.pid, packet.key)
             channel.close()
             return
-        login = _login(channel, packet)
+        serving, hooks = arrival.serving, arrival.serving.hooks
+        login = _login(arrival.address, channel, packet)
         identity: Identity | None = None
+        opened: Opened | None = None
         try:
-            if len(self._relays) >= self._limits.sessions:
+            if arrival.address.require_tls and not (login.encrypted or login.unix):
+                raise RefusedError("this address of the tap takes TLS only", hint="connect with sslmode=require")
+            if len(self._open) >= serving.limits.sessions:
                 raise ServerRefused("the tap has too many sessions already", "53300", "close some, or raise its limit")
-            wanted = startup.wanted(packet, self._allowed_settings)
+            wanted = startup.wanted(packet, serving.allowed_settings)
             channel.write(startup.negotiate(wanted))
             identity = await authenticate(
-                channel, login, self._hooks.authenticator, self._limits, plaintext_tokens=self._plaintext_tokens
+                channel, login, hooks.authenticator, serving.limits, plaintext_tokens=serving.plaintext_tokens
             )
-            target = self._hooks.route(login, identity)
-            opened = await sign_in(target, wanted.settings, self._limits)
-        except RefusedError as error:
-            self._hooks.recorder.session(self._refused_context(login, identity), "refused", error.message)
-            raise
-        try:
-            self._open(channel, wanted, login, identity, target, opened)
-        except BaseException as error:
-            opened.channel.abort()
-            if isinstance(error, RefusedError):
-                self._hooks.recorder.session(self._refused_context(login, identity), "refused", error.message)
-            raise
-
-    def _open(
-        self, channel: Channel, wanted: startup.Wanted, login: Login, identity: Identity, target: Target, opened: Opened
-    ) -> None:
-        """Everybody has signed in: write the session down and begin."""
-        context = SessionContext(
-            session=str(uuid.uuid4()),
-            tap=self._tap,
-            environment=target.environment,
-            server=target.server,
-            database=target.database,
-            role=target.role,
-            person=identity.person,
-            method=identity.method,
-            client=login.application,
-            client_address=login.client_address,
-            purpose=identity.purpose,
-            search_path=opened.settings.get("search_path", '"$user", public'),
-        )
-        if (task := asyncio.current_task()) is not None:
-            for ending in self._arriving.get(task, ()):
+            self._one_more(identity.person, serving.limits)
+            target = hooks.route(login, identity)
+            opened = await sign_in(target, wanted.settings, serving.limits)
+            context = _context(self._tap, login, identity, target, opened)
+            self._one_more(identity.person, serving.limits)  # others of the same person came in meanwhile
+            for ending in arrival.endings:
                 if ending.match(context):
                     raise ServerRefused(ending.text, ending.sqlstate)
-        recorder = self._hooks.recorder
+            self._begin(serving, channel, wanted, context, target, opened)
+        except BaseException as error:
+            if opened is not None:
+                opened.channel.abort()
+            if isinstance(error, RefusedError):
+                hooks.recorder.session(_refused_context(self._tap, login, identity), "refused", error.message)
+            raise
+
+    def _one_more(self, person: Person, limits: Limits) -> None:
+        """Raises ServerRefused where a person has as many sessions as one may have."""
+        most = limits.sessions_per_person
+        if most and self._persons[_key(person)] >= most:
+            raise ServerRefused(
+                f"{person.name} has {most} sessions open, which is the limit", "53300", "close one that you don't need"
+            )
+
+    # Sessions ---------------------------------------------------------------------------------------------------------
+
+    def _begin(
+        self,
+        serving: Serving,
+        channel: Channel,
+        wanted: startup.Wanted,
+        context: SessionContext,
+        target: Target,
+        opened: Opened,
+    ) -> None:
+        """Everybody has signed in: write the session down and begin."""
+        recorder = serving.hooks.recorder
         recorder.session(context, "opened")
         reported = "search_path" in opened.settings
-        session = Session(context, self._hooks.guard, recorder, self._limits, path_reported=reported)
+        session = Session(context, serving.hooks.guard, recorder, serving.limits, path_reported=reported)
 
         def closed(reason: str) -> None:
-            self._relays.pop(relay, None)
-            self._cancels.remove(pid)
+            self._open.discard(entry)
+            self._persons[entry.person] -= 1
+            if not self._persons[entry.person]:
+                del self._persons[entry.person]
+            self.cancels.remove(pid)
             asyncio.get_running_loop().call_later(_LINGER_SECONDS, channel.abort)
             try:
                 recorder.session(session.context, "closed", reason)
             except SpoolError as error:
                 log.error("the end of session %s can't be written down: %s", context.session, error)
 
-        relay = Relay(session, channel, opened, target, self._hooks.gate, closed)
-        pid, key = self._cancels.add(min(wanted.minor, startup.NEWEST_MINOR), relay.cancel)
-        self._relays[relay] = session
+        relay = Relay(session, channel, opened, target, serving.hooks.gate, closed)
+        pid, key = self.cancels.add(min(wanted.minor, startup.NEWEST_MINOR), relay.cancel)
+        entry = _Open(session, relay, _key(context.person))
+        self._open.add(entry)
+        self._persons[entry.person] += 1
+        if self._looking is None and timeouts.any_limit(serving.limits):
+            self._looking = asyncio.get_running_loop().create_task(self._look())
         reports = b"".join(wire.parameter_status(name, value) for name, value in opened.settings.items())
         backend_key = wire.message(wire.BACKEND_KEY, pid.to_bytes(4, "big") + key)
         channel.write(wire.authentication(0) + reports + backend_key + b"".join(opened.notices) + wire.ready("I"))
@@ -220,23 +335,57 @@ class Proxy:
             session.ask_search_path()
         relay.start()
 
-    def _refused_context(self, login: Login, identity: Identity | None) -> SessionContext:
-        """A session that never was. Where the person isn't known, it is what the client said, and has no subject."""
-        return SessionContext(
-            session=str(uuid.uuid4()),
-            tap=self._tap,
-            environment="",
-            server="",
-            database=login.database,
-            role="",
-            person=identity.person if identity else Person(subject="", name=login.user, kind="person"),
-            method=identity.method if identity else "none",
-            client=login.application,
-            client_address=login.client_address,
-        )
+    async def _look(self) -> None:
+        """End what has been idle for too long, and cancel what runs for too long."""
+        while True:
+            await asyncio.sleep(timeouts.LOOK_SECONDS)
+            now = time.monotonic()
+            for each in list(self._open):
+                expired = each.stopwatch.look(each.session, now)
+                if expired is None:
+                    continue
+                if expired.action == "end":
+                    each.relay.stop(expired.sqlstate, expired.text)
+                else:
+                    hint = f"the tap lets a statement run for {each.session.limits.statement_seconds:g} s"
+                    each.session.tell(wire.notice(expired.sqlstate, expired.text, hint=hint))
+                    each.relay.cancel()
 
 
-def _login(channel: Channel, packet: startup.StartupMessage) -> Login:
+def _context(tap: str, login: Login, identity: Identity, target: Target, opened: Opened) -> SessionContext:
+    return SessionContext(
+        session=str(uuid.uuid4()),
+        tap=tap,
+        environment=target.environment,
+        server=target.server,
+        database=target.database,
+        role=target.role,
+        person=identity.person,
+        method=identity.method,
+        client=login.application,
+        client_address=login.client_address,
+        purpose=identity.purpose,
+        search_path=opened.settings.get("search_path", '"$user", public'),
+    )
+
+
+def _refused_context(tap: str, login: Login, identity: Identity | None) -> SessionContext:
+    """A session that never was. Where the person isn't known, it is what the client said, and has no subject."""
+    return SessionContext(
+        session=str(uuid.uuid4()),
+        tap=tap,
+        environment="",
+        server="",
+        database=login.database,
+        role="",
+        person=identity.person if identity else Person(subject="", name=login.user, kind="person"),
+        method=identity.method if identity else "none",
+        client=login.application,
+        client_address=login.client_address,
+    )
+
+
+def _login(address: Address, channel: Channel, packet: startup.StartupMessage) -> Login:
     parameters = packet.parameters
     user = parameters.get("user", "")
     peer = channel.transport.get_extra_info("peername")
@@ -246,8 +395,16 @@ def _login(channel: Channel, packet: startup.StartupMessage) -> Login:
         application=parameters.get("application_name", ""),
         client_address=str(peer[0]) if isinstance(peer, tuple) and peer else "",
         encrypted=channel.encrypted,
+        listener=address.name,
+        server_name=address.tls.asked(channel) if address.tls is not None else "",
+        unix=bool(address.directory),
     )
 
 
-def _say(channel: Channel, sqlstate: str, error: TaprailError) -> None:
-    channel.write(wire.error(sqlstate, error.message, hint=error.hint, severity="FATAL"))
+def _key(person: Person) -> tuple[str, str]:
+    return person.issuer, person.subject
+
+
+def _say(arrival: _Arrival, sqlstate: str, error: TaprailError) -> None:
+    if arrival.channel is not None:
+        arrival.channel.write(wire.error(sqlstate, error.message, hint=error.hint, severity="FATAL"))

@@ -101,7 +101,9 @@ class Relay:
         self._flow()
 
     def _flow(self) -> None:
-        self._client.read(not self._server.full and self._session.waiting_bytes <= self._session.limits.waiting_bytes)
+        session, limits = self._session, self._session.limits
+        room = session.waiting_bytes <= limits.waiting_bytes and session.in_flight <= limits.statements_in_flight
+        self._client.read(room and not self._server.full)
         self._server.read(not self._client.full)
 
     def _client_full(self, full: bool) -> None:

@@ -54,6 +54,17 @@ class Session:
         return bool(self._state.queue) or not self._state.quiet
 
     @property
+    def in_flight(self) -> int:
+        """Messages that the server owes an answer for."""
+        return len(self._state.queue)
+
+    @property
+    def progress(self) -> tuple[object, ...]:
+        """Stays equal while the same statement runs, or while nothing does: for whoever looks from time to time."""
+        queue = self._state.queue
+        return (self._state.answered, queue[0], queue[0].step) if queue else (self._state.answered, self._state.group)
+
+    @property
     def ended(self) -> bool:
         """The client said goodbye: close when everything is sent."""
         return self._state.ended
@@ -102,6 +113,10 @@ class Session:
     def ask_search_path(self) -> None:
         """Before the first statement, on servers that don't report it."""
         self._answers.ask_path()
+
+    def tell(self, notice: bytes) -> None:
+        """A NoticeResponse of the tap's own, as soon as no message is half sent."""
+        self._state.notices.append(notice)
 
     def close(self) -> None:
         """Write down the outcomes that will never be known."""

@@ -28,13 +28,21 @@ _FAKE_KEY = os.urandom(32)  # an unknown user gets a challenge like any other, t
 
 
 class Login(Struct, frozen=True):
-    """Who asks to come in. Nothing of it is proven yet."""
+    """Who asks to come in. Nothing of it is proven yet.
+
+    listener      name of the address that the connection came in on
+    server_name   the host name that the client asked for with SNI, in lower case; '' for none
+    unix          the connection is a Unix socket's: nobody else can listen, so a token may come in the clear
+    """
 
     user: str
     database: str
     application: str
     client_address: str
     encrypted: bool
+    listener: str = ""
+    server_name: str = ""
+    unix: bool = False
 
 
 class Identity(Struct, frozen=True):
@@ -106,7 +114,7 @@ async def authenticate(
     if method == "scram":
         await _scram(channel, authenticator.secret(login), login, limits)
         return authenticator.identity(login)
-    if not channel.encrypted and not plaintext_tokens:
+    if not (channel.encrypted or login.unix or plaintext_tokens):
         raise RefusedError("an access token needs TLS", hint="connect with sslmode=require or stricter")
     channel.write(wire.authentication(_CLEARTEXT))
     body = await _password_message(channel, limits)

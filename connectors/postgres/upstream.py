@@ -5,7 +5,9 @@ Source: PostgreSQL documentation, chapters 54.2.1 "Start-up", 54.2.10 "SSL", 54.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
+import socket
 import ssl
 
 import scramp
@@ -15,7 +17,9 @@ from taprail.connectors.postgres import messages as wire
 from taprail.connectors.postgres import startup
 from taprail.connectors.postgres.channel import Channel, connect
 from taprail.connectors.postgres.limits import Limits
+from taprail.connectors.postgres.listener import keep_alive
 from taprail.connectors.postgres.signin import SCRAM
+from taprail.connectors.postgres.tls import ALPN, check_alpn
 from taprail.schemas.errors import ProtocolError, RefusedError
 
 _OK, _CLEARTEXT, _MD5, _SASL, _SASL_CONTINUE, _SASL_FINAL = 0, 3, 5, 10, 11, 12
@@ -28,6 +32,8 @@ class Target(Struct, frozen=True):
     environment, server, database   the names that records carry
     upstream_database               the database's name on the server
     ssl_hostname                    what the certificate must name; '' takes `host`
+    direct_tls                      begin with TLS, without an SSLRequest before it: servers from PostgreSQL 17 on
+    minor                           newest minor version of protocol 3 that is asked for; older servers negotiate 3.0
     """
 
     environment: str
@@ -40,6 +46,8 @@ class Target(Struct, frozen=True):
     password: str = field(default="")
     ssl: ssl.SSLContext | None = None
     ssl_hostname: str = ""
+    direct_tls: bool = False
+    minor: int = startup.NEWEST_MINOR
 
 
 class Opened(Struct, frozen=True):
@@ -63,10 +71,15 @@ class ServerRefused(RefusedError):
 async def open_channel(target: Target, limits: Limits) -> Channel:
     """A connection to the server, encrypted where the target asks for it. Raises ServerRefused."""
     try:
+        if target.direct_tls and target.ssl is not None:
+            return await _direct(target, target.ssl, limits)
         channel = await connect(target.host, target.port, limits.high_water_bytes)
+    except (ssl.SSLError, ssl.CertificateError) as error:
+        raise _no_tls(target, error) from error
     except OSError as error:
         text = f"the tap can't reach server {target.server}: {error.strerror or error}"
         raise ServerRefused(text, "08001", "is the server running, and does the tap's network reach it?") from error
+    _keep_alive(channel, limits)
     if target.ssl is None:
         return channel
     try:
@@ -77,13 +90,50 @@ async def open_channel(target: Target, limits: Limits) -> Channel:
             )
         hostname = target.ssl_hostname or target.host
         await channel.start_tls(target.ssl, server_side=False, hostname=hostname, seconds=limits.startup_seconds)
+        check_alpn(channel, required=False)
     except (OSError, ssl.SSLError) as error:
         channel.abort()
-        raise ServerRefused(f"no TLS with server {target.server}: {error}", "08001", "check its certificate") from error
+        raise _no_tls(target, error) from error
     except BaseException:
         channel.abort()
         raise
     return channel
+
+
+async def _direct(target: Target, context: ssl.SSLContext, limits: Limits) -> Channel:
+    """TLS from the first byte. The server must agree on PostgreSQL's protocol: another one's would be an attack."""
+    channel = Channel(limits.high_water_bytes)
+    await asyncio.get_running_loop().create_connection(
+        lambda: channel,
+        target.host,
+        target.port,
+        ssl=context,
+        server_hostname=target.ssl_hostname or target.host,
+        ssl_handshake_timeout=limits.startup_seconds,
+    )
+    _keep_alive(channel, limits)
+    try:
+        check_alpn(channel, required=True)
+    except ProtocolError as error:
+        channel.abort()
+        raise ServerRefused(f"server {target.server} doesn't speak PostgreSQL over TLS", "08001", error.hint) from error
+    return channel
+
+
+def client_context(context: ssl.SSLContext) -> ssl.SSLContext:
+    """The same context, with PostgreSQL's ALPN: what `Target.ssl` wants."""
+    context.set_alpn_protocols([ALPN])
+    return context
+
+
+def _no_tls(target: Target, error: Exception) -> ServerRefused:
+    return ServerRefused(f"no TLS with server {target.server}: {error}", "08001", "check its certificate")
+
+
+def _keep_alive(channel: Channel, limits: Limits) -> None:
+    made = channel.transport.get_extra_info("socket")
+    if made is not None and made.family != socket.AF_UNIX:
+        keep_alive(made, limits)
 
 
 async def sign_in(target: Target, settings: dict[str, str], limits: Limits) -> Opened:
@@ -91,7 +141,7 @@ async def sign_in(target: Target, settings: dict[str, str], limits: Limits) -> O
     channel = await open_channel(target, limits)
     try:
         parameters = {"user": target.role, "database": target.upstream_database, **settings, **startup.PINNED_SETTINGS}
-        channel.write(startup.startup_packet(parameters))
+        channel.write(startup.startup_packet(parameters, target.minor))
         await _authenticate(channel, target, limits)
         return await _until_ready(channel, target, limits)
     except ConnectionError as error:
@@ -107,7 +157,10 @@ async def _authenticate(channel: Channel, target: Target, limits: Limits) -> Non
         kind, body = await channel.message(limits.answer_bytes)
         if kind == wire.ERROR:
             raise _refused(target, body)
-        if kind == wire.NEGOTIATE or kind == wire.NOTICE:
+        if kind == wire.NOTICE:
+            continue
+        if kind == wire.NEGOTIATE:
+            _negotiated(target, body)
             continue
         if kind != wire.AUTHENTICATION:
             raise ProtocolError(f"the server sent message {chr(kind)!r} during sign-in")
@@ -129,6 +182,14 @@ async def _authenticate(channel: Channel, target: Target, limits: Limits) -> Non
             raise ServerRefused(
                 f"server {target.server} asks for authentication {code}, which isn't known here", "08004"
             )
+
+
+def _negotiated(target: Target, body: bytes) -> None:
+    """The server speaks an older minor version. Raises ProtocolError where it wants anything else (libpq does, too)."""
+    reader = wire.Reader(body, "NegotiateProtocolVersion")
+    version, unknown = reader.int32(), reader.int32()
+    if not startup.VERSION_3 <= version <= startup.VERSION_3 | target.minor or unknown:
+        raise ProtocolError(f"server {target.server} negotiates protocol {version >> 16}.{version & 0xFFFF}")
 
 
 def _password(channel: Channel, body: bytes) -> None:
