@@ -138,22 +138,6 @@ def _run(record: type[Struct], first: str, last: str) -> Any:
     return fastavro.parse_schema({**schema, "name": f"{schema['name']}_{first}", "fields": kept})
 
 
-def encode_long(number: int) -> bytes:
-    """A number that isn't negative, zigzag and seven bits a byte."""
-    number <<= 1
-    out = bytearray()
-    while number > 0x7F:
-        out.append(number & 0x7F | 0x80)
-        number >>= 7
-    out.append(number)
-    return bytes(out)
-
-
-def encode_bytes(value: bytes) -> bytes:
-    """Bytes, or a string's UTF-8."""
-    return encode_long(len(value)) + value
-
-
 def decoder(record: type[Record]) -> Callable[[bytes], Record]:
     """A function from an Avro body to a record. Raises RecordError where the bytes don't fit the schema."""
     parsed = _parsed(record, False)

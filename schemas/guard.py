@@ -34,19 +34,23 @@ class SessionContext(Struct):
     purpose: str = ""
     search_path: str = '"$user", public'
     transaction_status: TransactionStatus = "I"
-    transaction: int = 0
     prepared: dict[str, str] = field(default_factory=dict)  # SQL-level PREPARE name -> statement text
     cursors: dict[str, str] = field(default_factory=dict)  # DECLAREd cursor -> statement text
     reshaped: bool = False  # the open transaction has changed what names stand for, which no catalog shows yet
 
 
 class Request(Struct, frozen=True):
-    """One statement that a session wants to run. `parameters` are the Bind values as sent, None for NULL."""
+    """One statement that a session wants to run.
+
+    parameters   the Bind values as sent, None for NULL
+    transaction  which of the session's transactions it is part of, from 0
+    """
 
     text: str
     session: SessionContext
     protocol: Literal["simple", "extended"]
     parameters: tuple[bytes | None, ...] = ()
+    transaction: int = 0
 
 
 class Facts(Struct, frozen=True):
@@ -194,6 +198,7 @@ class Verdict(Struct, frozen=True):
     mark            the statement may write, so it must carry a mark: 'carried', or 'impossible' where it can't
     hold_seconds    how long a held statement may wait
     hold_in_transaction  whether it may wait inside an open transaction, which keeps locks
+    inert           proven to change nothing of how the session's next text is read; false where that isn't known
     """
 
     action: Action
@@ -215,6 +220,7 @@ class Verdict(Struct, frozen=True):
     hold_in_transaction: bool = False
     lineage: tuple[str, ...] = ()
     relations: tuple[RelationUse, ...] = ()  # facts.relations resolved through the catalog, with their classes
+    inert: bool = False
 
 
 class Part(Struct, frozen=True):

@@ -2,7 +2,7 @@
 
 A record's body is the encodings of its fields, one after the other. Most of them depend on the session, or on the
 verdict (which the guard keeps), so those runs are kept, too; what is left are numbers and the envelope. A test holds
-the result against the general codec.
+the result against the general codec. Compiled by mypyc where a C compiler is at hand.
 """
 
 from __future__ import annotations
@@ -11,9 +11,10 @@ from typing import Any
 
 from msgspec import structs
 
-from taprail.schemas.avro import encode_bytes, encode_long, encode_run, plain
+from taprail.schemas.avro import encode_run, plain
 from taprail.schemas.guard import Request, Result, SessionContext, Ticket, Verdict
 from taprail.schemas.records import Envelope, Outcome, Statement
+from taprail.schemas.varint import encode_bytes, encode_long
 
 KEPT_MAX = 8192
 NO_VALUES = b"\0"  # the union's first branch: null
@@ -47,63 +48,83 @@ class _OfVerdict:
         self.fingerprint = encode_bytes(verdict.fingerprint.encode())
 
 
-class Encoder:
-    """One for each tap. Not for several threads."""
+class _OfSession:
+    """The runs that depend on a session alone, as long as the session stays what it was."""
 
-    def __init__(self, tap: str) -> None:
-        self._tap = encode_bytes(tap.encode())
+    __slots__ = ("client", "context", "person", "place", "protocol", "purpose", "role", "who")
+
+    def __init__(self, context: SessionContext, protocol: str) -> None:
+        values = {**structs.asdict(context), "person": plain(context.person), "protocol": protocol}
+        self.context = context  # kept, so that its id stays its own
+        self.person, self.purpose = context.person, context.purpose
+        self.role, self.client, self.protocol = context.role, context.client, protocol
+        self.who = encode_run(Statement, "session", "purpose", values)  # the same in both records
+        self.place = encode_run(Statement, "role", "protocol", values)
+
+    def holds(self, context: SessionContext, protocol: str) -> bool:
+        """Whether nothing that may change in a session has changed. The rest of a context never does."""
+        return (
+            self.context is context
+            and self.protocol == protocol
+            and self.person is context.person
+            and self.purpose == context.purpose
+            and self.role == context.role
+            and self.client == context.client
+        )
+
+
+class Encoder:
+    """One for each tap and epoch. Not for several threads."""
+
+    def __init__(self, tap: str, epoch: int) -> None:
+        self._epoch = encode_long(epoch)
+        self._head = encode_bytes(tap.encode()) + self._epoch
         self._verdicts: dict[int, _OfVerdict] = {}
-        self._sessions: dict[tuple[Any, ...], bytes] = {}
+        self._sessions: dict[str, _OfSession] = {}
+        self._words: dict[str, bytes] = {}
+        self._key: tuple[str, str, str] = ("", "", "")
+        self._key_run = b""
 
     def statement(
-        self, request: Request, verdict: Verdict, epoch: int, sequence: int, time_us: int, values: Envelope | None
+        self, request: Request, verdict: Verdict, sequence: int, time_us: int, values: Envelope | None
     ) -> bytes:
         """The body of a statement that is allowed or masked, without an approval."""
-        session, of_verdict = request.session, self._of(verdict)
+        of_session, of_verdict = self._of_session(request), self._of(verdict)
         return b"".join(
             (
-                self._tap,
-                encode_long(epoch),
+                self._head,
                 encode_long(sequence),
                 encode_long(time_us),
-                self._person(session),
+                of_session.who,
                 of_verdict.action,
-                self._place(session, request.protocol),
-                encode_long(session.transaction),
+                of_session.place,
+                encode_long(request.transaction),
                 of_verdict.mark,
-                NO_VALUES if values is None else VALUES + _envelope(values),
+                NO_VALUES if values is None else self._envelope(values),
             )
         )
 
     def outcome(
-        self,
-        ticket: Ticket,
-        request: Request,
-        verdict: Verdict,
-        result: Result,
-        epoch: int,
-        sequence: int,
-        time_us: int,
+        self, ticket: Ticket, request: Request, verdict: Verdict, result: Result, sequence: int, time_us: int
     ) -> bytes:
-        session, of_verdict = request.session, self._of(verdict)
+        of_verdict = self._of(verdict)
         return b"".join(
             (
-                self._tap,
-                encode_long(epoch),
+                self._head,
                 encode_long(sequence),
                 encode_long(time_us),
-                self._person(session),
-                encode_long(ticket.epoch),
+                self._of_session(request).who,
+                self._epoch,
                 encode_long(ticket.sequence),
-                encode_bytes(result.status.encode()),
+                self._word(result.status),
                 of_verdict.before_fingerprint,
                 encode_long(result.rows),
                 encode_long(result.bytes),
                 encode_long(result.masked_columns),
                 encode_long(max(0, time_us - ticket.started_us)),
-                encode_bytes(result.sqlstate.encode()),
-                encode_long(session.transaction),
-                encode_bytes(result.transaction_status.encode()),
+                self._word(result.sqlstate),
+                encode_long(request.transaction),
+                self._word(result.transaction_status),
                 of_verdict.fingerprint,
             )
         )
@@ -116,46 +137,33 @@ class Encoder:
             kept = self._verdicts[id(verdict)] = _OfVerdict(verdict)
         return kept
 
-    def _person(self, session: SessionContext) -> bytes:
-        """`session` to `purpose`, the same in both records."""
-        key = (
-            session.session,
-            session.environment,
-            session.server,
-            session.database,
-            session.person,
-            session.purpose,
-        )
-        kept = self._sessions.get(key)
-        if kept is None:
-            values = {**structs.asdict(session), "person": plain(session.person)}
-            kept = self._keep(key, encode_run(Statement, "session", "purpose", values))
+    def _of_session(self, request: Request) -> _OfSession:
+        context = request.session
+        kept = self._sessions.get(context.session)
+        if kept is None or not kept.holds(context, request.protocol):
+            if len(self._sessions) >= KEPT_MAX:
+                self._sessions.clear()
+            kept = self._sessions[context.session] = _OfSession(context, request.protocol)
         return kept
 
-    def _place(self, session: SessionContext, protocol: str) -> bytes:
-        """`role` to `protocol`."""
-        key = (session.role, session.client, session.client_address, protocol)
-        kept = self._sessions.get(key)
+    def _word(self, word: str) -> bytes:
+        """One of a few: a status, or an SQLSTATE."""
+        kept = self._words.get(word)
         if kept is None:
-            values = {**structs.asdict(session), "protocol": protocol}
-            kept = self._keep(key, encode_run(Statement, "role", "protocol", values))
+            if len(self._words) >= KEPT_MAX:
+                self._words.clear()
+            kept = self._words[word] = encode_bytes(word.encode())
         return kept
 
-    def _keep(self, key: tuple[Any, ...], run: bytes) -> bytes:
-        if len(self._sessions) >= KEPT_MAX:
-            self._sessions.clear()
-        self._sessions[key] = run
-        return run
-
-
-def _envelope(envelope: Envelope) -> bytes:
-    return b"".join(
-        (
-            encode_bytes(envelope.algorithm.encode()),
-            encode_bytes(envelope.key_id.encode()),
-            encode_bytes(envelope.scope.encode()),
-            encode_bytes(envelope.purpose.encode()),
-            encode_bytes(envelope.nonce),
-            encode_bytes(envelope.ciphertext),
+    def _envelope(self, envelope: Envelope) -> bytes:
+        key = (envelope.algorithm, envelope.key_id, envelope.scope)
+        if key != self._key:
+            self._key, self._key_run = key, VALUES + b"".join(encode_bytes(word.encode()) for word in key)
+        return b"".join(
+            (
+                self._key_run,
+                encode_bytes(envelope.purpose.encode()),
+                encode_bytes(envelope.nonce),
+                encode_bytes(envelope.ciphertext),
+            )
         )
-    )

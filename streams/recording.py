@@ -48,7 +48,7 @@ class SpoolRecorder:
         self._spool = spool
         self._sealer = sealer
         self._mark_key = mark_key
-        self._encoders: dict[str, Encoder] = {}
+        self._for, self._encodes = ("", 0), Encoder("", 0)
 
     def statement(self, request: Request, verdict: Verdict, *, approval: str = "", held_sequence: int = 0) -> Ticket:
         session = request.session
@@ -58,7 +58,7 @@ class SpoolRecorder:
         def encode(epoch: int, sequence: int) -> bytes:
             values = self._values(request, verdict, statement_id(session.tap, epoch, sequence))
             if at_once:
-                return self._encoder(session.tap).statement(request, verdict, epoch, sequence, started_us, values)
+                return self._encoder(session.tap, epoch).statement(request, verdict, sequence, started_us, values)
             named = (epoch, sequence, started_us)
             return avro.encode(statement_record(request, verdict, named, approval, held_sequence, values))
 
@@ -71,8 +71,8 @@ class SpoolRecorder:
         ended_us = now_us()
 
         def encode(epoch: int, sequence: int) -> bytes:
-            encoder = self._encoder(request.session.tap)
-            return encoder.outcome(ticket, request, verdict, result, epoch, sequence, ended_us)
+            encoder = self._encoder(request.session.tap, epoch)
+            return encoder.outcome(ticket, request, verdict, result, sequence, ended_us)
 
         self._spool.append("outcome", request.session.session, encode, finishes=ticket.sequence)
 
@@ -111,10 +111,10 @@ class SpoolRecorder:
 
         self._spool.append("outcome", statement.session, encode)
 
-    def _encoder(self, tap: str) -> Encoder:
-        if tap not in self._encoders:
-            self._encoders[tap] = Encoder(tap)
-        return self._encoders[tap]
+    def _encoder(self, tap: str, epoch: int) -> Encoder:
+        if self._for != (tap, epoch):
+            self._for, self._encodes = (tap, epoch), Encoder(tap, epoch)
+        return self._encodes
 
     def _values(self, request: Request, verdict: Verdict, purpose: str) -> Envelope | None:
         if not request.parameters and request.text == verdict.normalized:
@@ -163,7 +163,7 @@ def statement_record(
         client=session.client,
         client_address=session.client_address,
         protocol=request.protocol,
-        transaction=session.transaction,
+        transaction=request.transaction,
         mark=verdict.mark,
         approval=approval,
         binding=request_binding(request, verdict) if held else "",

@@ -71,7 +71,7 @@ class Admission:
         values: tuple[bytes | None, ...] = (),
     ) -> Candidate:
         """The guard's verdict, made stricter where the protocol itself can't carry the statement safely."""
-        return self._judge(Request(text, outlook.context, protocol, values), outlook)
+        return self._judge(Request(text, outlook.context, protocol, values, self._state.transaction), outlook)
 
     def _judge(self, request: Request, outlook: Outlook) -> Candidate:
         try:

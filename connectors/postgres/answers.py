@@ -224,7 +224,8 @@ class Answers:
         if answer.hidden:
             return b""
         self._state.statements.confirm(answer.name, answer.prepared)
-        self._state.context.prepared.pop(answer.name.decode(errors="replace"), None)
+        if self._state.context.prepared:
+            self._state.context.prepared.pop(answer.name.decode(errors="replace"), None)
         return None
 
     def _bind_complete(self, _: bytes) -> bytes | None:
@@ -233,7 +234,8 @@ class Answers:
         if answer.hidden:
             return b""
         self._state.portals.confirm(answer.name, answer.portal)
-        self._state.context.cursors.pop(answer.name.decode(errors="replace"), None)
+        if self._state.context.cursors:
+            self._state.context.cursors.pop(answer.name.decode(errors="replace"), None)
         return None
 
     def _close_complete(self, _: bytes) -> bytes | None:
@@ -338,9 +340,9 @@ class Answers:
                 hint=f"leave {name} at {PINNED_SETTINGS[name]}",
             )
         if name == "search_path":
-            self._state.context.search_path = value
+            self._state.change_context().search_path = value
         elif name == "application_name":
-            self._state.context.client = value
+            self._state.change_context().client = value
         return None
 
     def _copy_in(self, _: bytes) -> bytes | None:

@@ -35,15 +35,18 @@ class Endings:
             run.rows = counted
         run.result_status = "ok"
         self._end(run)
+        if run.verdict.inert:
+            return
         if changes_names(facts):
-            apply_names(state.context, facts, run.request.text)
+            apply_names(state.change_context(), facts, run.request.text)
             if forgets_all(facts):
                 state.statements.confirm_clear()
             elif facts.deallocates or facts.prepares:
                 state.statements.confirm((facts.deallocates or facts.prepares).encode(), None)
             if facts.declares:
                 state.portals.confirm(facts.declares.encode(), None)
-        state.context.reshaped = state.context.reshaped or facts.reshapes
+        if facts.reshapes:
+            state.change_context().reshaped = True
         if facts.transaction and tag in (b"COMMIT", b"ROLLBACK"):
             for earlier in self._done:
                 if earlier.transaction == "unknown":
@@ -116,9 +119,10 @@ class Endings:
         if state.quiet and not state.group_ran:
             state.in_block = status != "I"
         if status == "I":
-            self.scrub = state.context.reshaped = False
+            self.scrub = False
             state.portals.confirm_end()
-            end_transaction(state.context)
+            if state.context.reshaped or state.context.cursors:
+                end_transaction(state.change_context())
             if state.quiet and not state.group_ran:
                 state.path_moved = False
         if answer.hidden:
@@ -139,7 +143,7 @@ class Endings:
         """The row that answers `ask_path`."""
         reader = wire.Reader(body, "DataRow")
         if reader.uint16() == 1:
-            self._state.context.search_path = reader.take(reader.int32()).decode(errors="replace")
+            self._state.change_context().search_path = reader.take(reader.int32()).decode(errors="replace")
 
     def copy_in(self) -> None:
         """COPY FROM STDIN begins. The server ignores every Sync that it finds before the end of the data."""

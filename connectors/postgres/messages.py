@@ -16,7 +16,8 @@ from taprail.schemas.errors import ProtocolError
 from taprail.schemas.guard import Field
 
 HEAD = Layout(">BI")  # type and length of a message
-_I16, _U16, _I32, _U32 = Layout(">h"), Layout(">H"), Layout(">i"), Layout(">I")
+_I16, _I32, _U32 = Layout(">h"), Layout(">i"), Layout(">I")
+_NULL_LENGTH = 0xFFFFFFFF  # -1
 _COLUMN = Layout(">IhIhih")  # RowDescription: table, attribute, type, size, modifier, format
 
 # Types that both directions use, and their names where one letter means two things.
@@ -60,13 +61,13 @@ def frame_end(data: bytes, start: int, largest: int) -> int:
 
     Raises ProtocolError on a length below 4 or above `largest`.
     """
-    kind, length = HEAD.unpack_from(data, start)
+    length = data[start + 1] << 24 | data[start + 2] << 16 | data[start + 3] << 8 | data[start + 4]
     if not 4 <= length <= largest:
         raise ProtocolError(
-            f"message {chr(kind)!r} says its length is {length}, which must be from 4 to {largest}",
+            f"message {chr(data[start])!r} says its length is {length}, which must be from 4 to {largest}",
             hint="the peer doesn't speak the PostgreSQL protocol, or the tap's limit for this message is too low",
         )
-    return start + 1 + int(length)
+    return start + 1 + length
 
 
 def split(inbox: Inbox, data: bytes, largest: Callable[[int], int]) -> list[tuple[int, bytes]]:
@@ -172,24 +173,23 @@ def parse_bind(body: bytes) -> Bind:
     statement = body.find(b"\0", portal + 1)
     if portal < 0 or statement < 0:
         raise _malformed("Bind")
+    values: list[bytes | None] = []
     try:
-        (formats,) = _U16.unpack_from(body, statement + 1)
-        at = statement + 3 + 2 * formats
-        (count,) = _U16.unpack_from(body, at)
+        at = statement + 3 + 2 * (body[statement + 1] << 8 | body[statement + 2])  # behind the format codes
+        count = body[at] << 8 | body[at + 1]
         at += 2
-        values: list[bytes | None] = []
         for _ in range(count):
-            (length,) = _I32.unpack_from(body, at)
+            length = body[at] << 24 | body[at + 1] << 16 | body[at + 2] << 8 | body[at + 3]
             at += 4
-            if length == -1:
+            if length == _NULL_LENGTH:
                 values.append(None)
+            elif length > len(body) - at:
+                raise _malformed("Bind")
             else:
-                if length < 0 or length > len(body) - at:
-                    raise _malformed("Bind")
                 values.append(body[at : at + length])
                 at += length
-        (results,) = _U16.unpack_from(body, at)
-    except LayoutError as error:
+        results = body[at] << 8 | body[at + 1]
+    except IndexError as error:
         raise _malformed("Bind") from error
     if at + 2 + 2 * results != len(body):
         raise _malformed("Bind")

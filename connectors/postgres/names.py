@@ -74,5 +74,5 @@ class Names(Generic[Named]):
 
     def answered(self, group: int) -> None:
         """The server has answered every group up to this one."""
-        if self._flying:
-            self._flying = {name: later for name, later in self._flying.items() if later > group}
+        for name in [name for name, changed in self._flying.items() if changed <= group]:
+            del self._flying[name]

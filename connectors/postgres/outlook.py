@@ -75,17 +75,22 @@ def _purpose(facts: Facts) -> str | None:
 
 
 def end_transaction(context: SessionContext) -> None:
-    """Cursors end with their transaction, but for those WITH HOLD."""
-    if context.cursors:
-        context.cursors = {name: text for name, text in context.cursors.items() if _HOLD.search(text)}
+    """Cursors end with their transaction, but for those WITH HOLD; the catalog shows what DDL has done."""
+    context.reshaped = False
+    context.cursors = {name: text for name, text in context.cursors.items() if _HOLD.search(text)}
+
+
+def inert(facts: Facts, mark: str) -> bool:
+    """Whether the statement changes nothing of how the session's next text is read: most do not."""
+    may_set = facts.opaque or (facts.functions and mark != "none")  # a function may call set_config
+    return not (facts.settings or may_set or facts.transaction or facts.reshapes or changes_names(facts))
 
 
 def after(outlook: Outlook, verdict: Verdict, text: str) -> Outlook:
     """The outlook once the server has run the statement; the same object where nothing changes."""
     facts = verdict.facts
-    plain = not (facts.settings or facts.opaque or facts.functions or facts.transaction or facts.reshapes)
-    if plain and not changes_names(facts):
-        return outlook  # a plain query: nothing can change
+    if verdict.inert or inert(facts, verdict.mark):
+        return outlook
     context = outlook.context
     if changes_names(facts):
         context = copy.copy(context)
@@ -105,7 +110,7 @@ def after(outlook: Outlook, verdict: Verdict, text: str) -> Outlook:
             if path_known:
                 context = copy.copy(context)
                 context.search_path = value
-        if name in ("", *PINNED_SETTINGS):
+        if name == "" or name in PINNED_SETTINGS:
             certain = False
     if moved and facts.transaction in ("commit", "rollback", "rollback_to"):
         path_known = False
@@ -120,7 +125,9 @@ def after(outlook: Outlook, verdict: Verdict, text: str) -> Outlook:
 
 def without(outlook: Outlook, names: Literal["prepared", "cursors"], name: bytes) -> Outlook:
     """The outlook once the protocol has taken a name that SQL had given before: to the server they are the same."""
-    known: dict[str, str] = getattr(outlook.context, names)
+    known = outlook.context.prepared if names == "prepared" else outlook.context.cursors
+    if not known:
+        return outlook
     text = name.decode(errors="replace")
     if text not in known:
         return outlook

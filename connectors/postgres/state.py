@@ -126,6 +126,7 @@ class State:
         self.statements: Names[Prepared] = Names()
         self.portals: Names[Portal] = Names()
         self.group, self.answered = 1, 0
+        self.transaction = 0  # the number of the transaction that the next statement is part of
         self.changed_group = 0  # the last group whose statements change what later texts mean
         self.group_ran = False  # the open group has sent an execution
         self.path_moved = False  # search_path was changed inside the open transaction
@@ -152,9 +153,14 @@ class State:
         self.portals.end_group(self.group)
         self.group += 1
         self.group_ran = False
-        if not self.in_block:  # a copy: what was recorded keeps the number of its own transaction
-            self.context = copy.copy(self.context)
-            self.context.transaction += 1
+        if not self.in_block:
+            self.transaction += 1
+
+    def change_context(self) -> SessionContext:
+        """The context, to be changed: a copy, for what was asked under the old one keeps that."""
+        self.context = copy.copy(self.context)
+        self.context.prepared, self.context.cursors = dict(self.context.prepared), dict(self.context.cursors)
+        return self.context
 
     def look(self) -> Outlook:
         """The outlook for the next statement. Raises Unsettled while an unanswered group may have changed it."""

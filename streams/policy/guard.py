@@ -8,14 +8,14 @@ search_path and the catalog's epoch.
 from __future__ import annotations
 
 import hashlib
-from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from msgspec import json
 from msgspec.structs import replace
 
+from taprail.connectors.postgres.outlook import inert
 from taprail.schemas.errors import RefusedError
 from taprail.schemas.guard import Catalog, Facts, MaskPlan, Part, RelationInfo, Request, SessionContext, Verdict
 from taprail.schemas.records import RelationUse
@@ -26,7 +26,8 @@ from taprail.streams.policy.facts import facts_of
 from taprail.streams.policy.lineage import column_lineage
 from taprail.streams.policy.rules import RULES
 
-VERDICTS_MAX = 50_000
+VERDICTS_MAX, SESSIONS_MAX = 50_000, 10_000
+_END = "; \n\t"
 SYNTAX, SYNTAX_ERROR = "syntax", "42601"
 _MAKING = ("CREATE TABLE", "CREATE VIEW", "CREATE MATERIALIZED VIEW", "CREATE SEQUENCE", "SELECT INTO", "DROP ")
 # Functions that are volatile and write nothing that a change feed shows.
@@ -66,14 +67,57 @@ _HARMLESS = frozenset(
 )
 
 
+class _Shelf:
+    """The verdicts for all sessions that agree in whatever a verdict may depend on.
+
+    by_text        on texts that are taken exactly, or hold no literal
+    by_normalised  on queries and DML
+    """
+
+    def __init__(self) -> None:
+        self.epoch = 0
+        self.by_text: dict[str, Verdict] = {}
+        self.by_normalised: dict[str, Verdict] = {}
+
+    def turn_to(self, epoch: int) -> None:
+        """Forget what an older catalog said."""
+        self.epoch = epoch
+        self.by_text.clear()
+        self.by_normalised.clear()
+
+
+class _Seat:
+    """One session's place at a shelf, as long as nothing has changed that a verdict may depend on."""
+
+    def __init__(self, session: SessionContext, shelf: _Shelf) -> None:
+        self.shelf = shelf
+        self._person = session.person
+        self._environment, self._database, self._role = session.environment, session.database, session.role
+        self._search_path, self._purpose = session.search_path, session.purpose
+        self._reshaped = session.reshaped
+
+    def holds(self, session: SessionContext) -> bool:
+        """Whether it is still the session's. The person is compared by identity, which is quick and never too much."""
+        return (
+            self._person is session.person
+            and self._search_path == session.search_path
+            and self._purpose == session.purpose
+            and self._reshaped == session.reshaped
+            and self._role == session.role
+            and self._database == session.database
+            and self._environment == session.environment
+        )
+
+
 class PolicyGuard:
     """Implements `Guard`. `catalog_of` gives the catalog of a session's database."""
 
     def __init__(self, catalog_of: Callable[[str], Catalog], settings: RuleSettings) -> None:
         self._catalog_of, self._settings = catalog_of, settings
         self.policy_version = policy_version(settings)
-        self._verdicts: OrderedDict[tuple[Any, ...], Verdict] = OrderedDict()
-        self._exact: OrderedDict[str, bool] = OrderedDict()  # normalised text -> the exact text must be the key
+        self._seats: dict[str, _Seat] = {}  # by session
+        self._shelves: dict[tuple[Any, ...], _Shelf] = {}
+        self.kept = 0  # verdicts, on all shelves
 
     def split(self, text: str) -> tuple[Part, ...]:
         return sql.split(text)
@@ -81,27 +125,42 @@ class PolicyGuard:
     def judge(self, request: Request) -> Verdict:
         session = request.session
         catalog = self._catalog_of(session.database)
-        normalised = sql.normalise(request.text)
         if not catalog.current:
-            return self._unjudged(normalised, catalog)
-        exact = self._exact.get(normalised, True)
-        key = (request.text if exact else normalised, exact, *_place(session), catalog.epoch)
-        verdict = self._verdicts.get(key)
+            return self._unjudged(sql.normalise(request.text), catalog)
+        seat = self._seats.get(session.session)
+        if seat is None or not seat.holds(session):
+            seat = self._sit(session)
+        shelf = seat.shelf
+        if shelf.epoch != catalog.epoch:
+            shelf.turn_to(catalog.epoch)
+        verdict = shelf.by_text.get(request.text)
         if verdict is None:
-            verdict = self._judge(request.text, normalised, session, catalog)
-            if verdict.facts.executes or verdict.facts.fetches or verdict.rule == SYNTAX:
-                return verdict  # it depends on what the session has prepared, too
-            self._remember(request.text, normalised, key, verdict)
+            normalised = sql.normalise(request.text)
+            verdict = shelf.by_normalised.get(normalised)
+            if verdict is None:
+                verdict = self._judge(request.text, normalised, session, catalog)
+                self._remember(shelf, request.text, normalised, verdict)
         return verdict
 
-    def _remember(self, text: str, normalised: str, key: tuple[Any, ...], verdict: Verdict) -> None:
+    def _sit(self, session: SessionContext) -> _Seat:
+        if len(self._seats) >= SESSIONS_MAX:
+            self._seats.clear()
+        seat = self._seats[session.session] = _Seat(session, self._shelves.setdefault(_place(session), _Shelf()))
+        return seat
+
+    def _remember(self, shelf: _Shelf, text: str, normalised: str, verdict: Verdict) -> None:
         facts = verdict.facts
-        exact = facts.utility or bool(facts.settings)
-        self._exact[normalised] = exact
-        self._verdicts[(text if exact else normalised, exact, *key[2:])] = verdict
-        for kept in (self._verdicts, self._exact):
-            if len(kept) > VERDICTS_MAX:
-                kept.popitem(last=False)
+        if facts.executes or facts.fetches or verdict.rule == SYNTAX:
+            return  # it depends on what the session has prepared, too
+        if self.kept >= VERDICTS_MAX:
+            self._seats, self._shelves, self.kept = {}, {}, 0
+        self.kept += 1
+        if facts.utility or facts.settings:
+            shelf.by_text[text] = verdict
+        else:
+            shelf.by_normalised[normalised] = verdict
+            if text.rstrip(_END) == normalised.rstrip(_END):
+                shelf.by_text[text] = verdict
 
     def _unjudged(self, normalised: str, catalog: Catalog) -> Verdict:
         return Verdict(
@@ -157,6 +216,9 @@ class PolicyGuard:
         if facts.tag.startswith(_MAKING) and any(catalog.named(r.name) for r in facts.relations if r.access == "write"):
             facts = replace(facts, reshapes=True)  # what it makes may stand before another of its name
         writes = facts.writes or bool(facts.executes) or any(_may_write(f, catalog) for f in facts.functions)
+        mark: Literal["carried", "none", "impossible"] = "none"
+        if writes:
+            mark = "carried" if facts.markable else "impossible"
         verdict = Verdict(
             decision.action if decision else "mask" if plan else "allow",
             facts,
@@ -164,10 +226,11 @@ class PolicyGuard:
             sql.fingerprint(normalised),
             self.policy_version,
             catalog_epoch=catalog.epoch,
-            mark=("carried" if facts.markable else "impossible") if writes else "none",
+            mark=mark,
             mask=plan,
             relations=tuple(map(_classified, facts.relations, relations)),
             lineage=_lineage(normalised, relations),
+            inert=inert(facts, mark),
         )
         if decision is None:
             return verdict

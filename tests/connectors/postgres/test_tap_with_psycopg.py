@@ -46,7 +46,7 @@ def test_transactions_end_as_the_server_says(bed):
     ended = {text: (status, rows, transaction) for text, status, rows, transaction in bed.recorder.ended()}
     assert ended["INSERT INTO t VALUES (1), (2)"] == ("ok", 2, "open")
     assert ended["ROLLBACK"][2] == "rolled_back"
-    numbers = [(request.text, request.session.transaction) for request, _, _ in bed.recorder.statements]
+    numbers = [(request.text, request.transaction) for request, _, _ in bed.recorder.statements]
     assert [number for _, number in numbers] == [0, 0, 0, 1, 1, 1, 2, 2, 2]
 
 
