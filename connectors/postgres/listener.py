@@ -20,6 +20,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from taprail.connectors.postgres.channel import Channel
 from taprail.connectors.postgres.limits import Limits
@@ -86,9 +87,11 @@ class Listener:
         except BaseException:
             self._unlock()
             raise
+        if not self.address.directory:
+            self.address = replace(self.address, port=int(self._sockets[0].getsockname()[1]))
         loop = asyncio.get_running_loop()
         self._tasks = [loop.create_task(self._accept(each)) for each in self._sockets]
-        return self.address.port if self.address.directory else int(self._sockets[0].getsockname()[1])
+        return self.address.port
 
     def close(self) -> None:
         """Accept nobody any more; connections that were accepted go on."""
