@@ -17,14 +17,8 @@ from msgspec import Meta, Struct, field
 
 from taprail.schemas.endpoints import KafkaEndpoint, Role
 from taprail.schemas.errors import SettingsError
-
-SecretRef = Annotated[str, Meta(pattern=r"^(env:[A-Za-z_][A-Za-z0-9_]*|file:.+)$")]
-Port = Annotated[int, Meta(ge=0, le=65535)]
-Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$")]
-
-
-class Section(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A table of the file. An unknown key is an error: a typo must not be a setting that silently does nothing."""
+from taprail.streams.settings_base import Name, Port, SecretRef, Section
+from taprail.streams.settings_tap import Tap, certificates, check_tap
 
 
 class Kafka(Section, frozen=True, kw_only=True):
@@ -78,10 +72,20 @@ class Database(Section, frozen=True, kw_only=True):
     host: Annotated[str, Meta(description="Where the server listens.")]
     port: Annotated[Port, Meta(description="Its port.")] = 5432
     database: Annotated[str, Meta(description="The database's name on the server; empty: the same.")] = ""
+    aliases: Annotated[
+        tuple[str, ...], Meta(description="Other names that clients may ask for; `staging/shop` always works.")
+    ] = ()
     tls: Annotated[
         Literal["disable", "require", "verify-full"], Meta(description="TLS to the server. `require` checks no name.")
     ] = "verify-full"
     ca_file: Annotated[str, Meta(description="CA certificates for `verify-full`; empty for the system's.")] = ""
+    direct_tls: Annotated[
+        bool, Meta(description="Begin with TLS, without asking for it first: servers from PostgreSQL 17 on.")
+    ] = False
+    protocol: Annotated[
+        Literal["3.0", "3.2"],
+        Meta(description="Newest protocol to ask for. `3.0` for poolers that refuse 3.2; PostgreSQL never does."),
+    ] = "3.2"
     roles: Annotated[tuple[RoleMapping, ...], Meta(description="Which group signs in as which role.")]
     catalog_role: Annotated[str, Meta(description="Role that reads the catalog and listens for DDL.")]
     catalog_password: Annotated[SecretRef, Meta(description="Its password.")]
@@ -105,30 +109,6 @@ class Service(Section, frozen=True, kw_only=True):
     password: Annotated[SecretRef, Meta(description="Its password, for SCRAM-SHA-256.")]
     kind: Annotated[Literal["service", "agent"], Meta(description="What it is.")] = "service"
     groups: Annotated[tuple[str, ...], Meta(description="Its groups.")] = ()
-
-
-class Tap(Section, frozen=True, kw_only=True):
-    id: Annotated[Name, Meta(description="This tap's name: one for each running tap.")] = "tap-1"
-    host: Annotated[str, Meta(description="Where clients connect.")] = "127.0.0.1"
-    port: Annotated[Port, Meta(description="0 takes a free one.")] = 6432
-    certificate: Annotated[str, Meta(description="PEM file of the certificate chain.")] = ""
-    private_key: Annotated[str, Meta(description="PEM file of its key.")] = ""
-    plaintext_tokens: Annotated[
-        bool, Meta(description="Accept a token over a connection without TLS. Only where nobody else can listen.")
-    ] = False
-    spool: Annotated[str, Meta(description="Directory of the spool; one for each tap.")] = "spool"
-    spool_bytes_max: Annotated[
-        int,
-        Meta(
-            ge=1 << 20,
-            description="When the spool holds this much, statements are refused until Kafka drains it. "
-            "A sixteenth is kept for outcomes.",
-        ),
-    ] = 1 << 30
-    durability: Annotated[
-        Literal["process", "machine"],
-        Meta(description="`process` survives the tap's death, `machine` a power cut, too (an fdatasync a batch)."),
-    ] = "process"
 
 
 class Policy(Section, frozen=True, kw_only=True):
@@ -276,8 +256,10 @@ def _check(settings: Settings, path: Path) -> None:
             raise SettingsError(
                 f"{path}: databases[{number}].roles: nobody may use {database.name!r}", hint="map a group to a role"
             )
-    if bool(settings.tap.certificate) != bool(settings.tap.private_key):
-        raise SettingsError(f"{path}: tap: a certificate needs its private_key, and the reverse", hint="set both")
+    try:
+        check_tap(settings.tap, {d.environment for d in settings.databases}, set(names))
+    except SettingsError as error:
+        raise SettingsError(f"{path}: {error.message}", hint=error.hint) from error
 
 
 def problems(loaded: Loaded) -> list[str]:
@@ -289,7 +271,8 @@ def problems(loaded: Loaded) -> list[str]:
         except SettingsError as error:
             found.append(str(error))
     tap = loaded.settings.tap
-    files = [("tap.certificate", tap.certificate), ("tap.private_key", tap.private_key)]
+    files = [(f"{name}.certificate", certificate) for name, certificate, _ in certificates(tap)]
+    files += [(f"{name}.private_key", private_key) for name, _, private_key in certificates(tap)]
     files += [(f"keys.control_public.{k}", v) for k, v in loaded.settings.keys.control_public.items()]
     found += [f"{name}: {loaded.path(v)} isn't there" for name, v in files if v and not loaded.path(v).exists()]
     if not tap.certificate and not tap.plaintext_tokens:

@@ -7,9 +7,10 @@ from typing import Literal
 
 from taprail.connectors.oidc.tokens import TokenRules, TokenVerifier
 from taprail.connectors.postgres.signin import Identity, Login, ScramSecret, scram_secret
-from taprail.connectors.postgres.upstream import Target
+from taprail.connectors.postgres.upstream import Target, client_context
 from taprail.schemas.errors import RefusedError
 from taprail.schemas.records import Person
+from taprail.streams.routing import Directory
 from taprail.streams.settings import Database, IdentityProvider, Loaded
 
 
@@ -22,7 +23,7 @@ class SignIn:
             s.name: (Person(s.name, s.name, s.kind, s.groups, "taprail"), scram_secret(loaded.secret(s.password)))
             for s in loaded.settings.services
         }
-        self._databases = {d.name: d for d in loaded.settings.databases}
+        self._directory = Directory(loaded.settings.databases, loaded.settings.tap)
         self._passwords = {
             (d.name, mapping.role): loaded.secret(mapping.password, f"databases.{d.name}.roles")
             for d in loaded.settings.databases
@@ -55,10 +56,7 @@ class SignIn:
 
     def route(self, login: Login, identity: Identity) -> Target:
         """The first of the database's roles that one of the person's groups maps to."""
-        database = self._databases.get(login.database)
-        if database is None:
-            known = ", ".join(sorted(self._databases))
-            raise RefusedError(f"there is no database {login.database!r} behind this tap", hint=f"there are: {known}")
+        database = self._directory.find(login)
         groups = set(identity.person.groups)
         role = next((m.role for m in database.roles if m.group == "*" or m.group in groups), None)
         if role is None:
@@ -76,6 +74,8 @@ class SignIn:
             role=role,
             password=self._passwords[database.name, role],
             ssl=self._tls[database.name],
+            direct_tls=database.direct_tls,
+            minor=int(database.protocol.partition(".")[2]),
         )
 
 
@@ -97,4 +97,4 @@ def upstream_tls(database: Database, loaded: Loaded) -> ssl.SSLContext | None:
     context = ssl.create_default_context(cafile=str(loaded.path(database.ca_file)) if database.ca_file else None)
     if database.tls == "require":
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    return context
+    return client_context(context)
