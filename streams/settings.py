@@ -196,10 +196,11 @@ class Settings(Section, frozen=True, kw_only=True):
 
 
 class Loaded(Struct, frozen=True):
-    """Settings with the directory that their relative paths stand against."""
+    """Settings with the directory that their relative paths stand against, and the file that they were read from."""
 
     settings: Settings
     directory: Path
+    file: Path = Path("taprail.toml")
 
     def path(self, text: str) -> Path:
         return (self.directory / text).absolute()
@@ -243,7 +244,7 @@ def load(path: Path) -> Loaded:
     except msgspec.ValidationError as error:
         raise SettingsError(f"{path}: {error}", hint="docs/settings.md describes every setting") from error
     _check(settings, path)
-    return Loaded(settings, path.parent.absolute())
+    return Loaded(settings, path.parent.absolute(), path.absolute())
 
 
 def _check(settings: Settings, path: Path) -> None:

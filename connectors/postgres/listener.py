@@ -72,6 +72,7 @@ class Listener:
 
     def __init__(self, address: Address, arrive: Arrive) -> None:
         self.address, self._arrive = address, arrive
+        self._wanted = address.place  # port 0, where the system chose one
         self._sockets: list[socket.socket] = []
         self._tasks: list[asyncio.Task[None]] = []
         self._lock: int | None = None
@@ -92,6 +93,16 @@ class Listener:
         loop = asyncio.get_running_loop()
         self._tasks = [loop.create_task(self._accept(each)) for each in self._sockets]
         return self.address.port
+
+    def at(self, place: tuple[str, int]) -> bool:
+        """Whether this is the place, with the port that was asked for or the one that it became."""
+        return place in (self._wanted, self.address.place)
+
+    def use(self, address: Address) -> None:
+        """Serve those who come from now on by another address of the same place. Raises OSError."""
+        if address.directory and address.mode != self.address.mode:
+            address.socket_path.chmod(address.mode)
+        self.address = replace(address, port=self.address.port)
 
     def close(self) -> None:
         """Accept nobody any more; connections that were accepted go on."""

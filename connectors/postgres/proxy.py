@@ -102,19 +102,21 @@ class Proxy:
     def __init__(
         self,
         tap: str,
-        hooks: Hooks,
+        serving: Serving | Hooks,
         *,
         limits: Limits | None = None,
         tls: ssl.SSLContext | None = None,
         plaintext_tokens: bool = False,
-        allowed_settings: frozenset[str] = frozenset(),
         process: int = 0,
         forward: Forward | None = None,
     ) -> None:
+        """`serving` may be hooks alone, with `limits` and `plaintext_tokens` beside; `tls` is for `listen`."""
         self._tap = tap
-        self.serving = Serving(hooks, limits or Limits(), plaintext_tokens, allowed_settings)
+        if isinstance(serving, Hooks):
+            serving = Serving(serving, limits or Limits(), plaintext_tokens)
+        self.serving = serving
         self._tls = ServerTls(tls) if tls is not None else None
-        self.cancels = CancelKeys(self.serving.limits.cancels_per_second, process, forward)
+        self.cancels = CancelKeys(serving.limits.cancels_per_second, process, forward)
         self._open: set[_Open] = set()
         self._persons: Counter[tuple[str, str]] = Counter()
         self._arriving: dict[_Arrival, None] = {}  # in the order of their arrival
@@ -130,12 +132,14 @@ class Proxy:
 
         Raises OSError or StackError where one can't be listened on; then nothing has changed.
         """
-        wanted = {address.place: address for address in addresses}
-        there = {each.address.place: each for each in self._listeners}
+        kept: list[tuple[Listener, Address]] = []
         opened: list[Listener] = []
         try:
-            for place, address in wanted.items():
-                if place not in there:
+            for address in addresses:
+                there = next((each for each in self._listeners if each.at(address.place)), None)
+                if there is not None:
+                    kept.append((there, address))
+                else:
                     listener = Listener(address, self._accept)
                     listener.open()
                     opened.append(listener)
@@ -143,13 +147,18 @@ class Proxy:
             for listener in opened:
                 listener.close()
             raise
-        kept = [each for place, each in there.items() if place in wanted]
-        for each in kept:
-            each.address = wanted[each.address.place]
-        for each in self._listeners:
-            if each not in kept:
-                each.close()
-        self._listeners = kept + opened
+        for listener, address in kept:
+            listener.use(address)
+        served = [listener for listener, _ in kept] + opened
+        for listener in self._listeners:
+            if listener not in served:
+                listener.close()
+        self._listeners = served
+
+    @property
+    def addresses(self) -> list[Address]:
+        """Where it listens, with the ports that the system chose."""
+        return [listener.address for listener in self._listeners]
 
     @property
     def sessions(self) -> int:
