@@ -55,9 +55,17 @@ def encode(sequence: int, finishes: int, kind: Kind, key: bytes, body: bytes) ->
 
 
 def read(
-    path: Path, position: int, stop: int | None = None, tell: Callable[[Damage], None] = lambda damage: None
+    path: Path,
+    position: int,
+    stop: int | None = None,
+    tell: Callable[[Damage], None] = lambda damage: None,
+    *,
+    growing: bool = False,
 ) -> Iterator[Frame]:
-    """Records from `position` on, up to `stop` (bytes). `tell` is told of each damaged place, which is passed over."""
+    """Records from `position` on, up to `stop` (bytes). `tell` is told of each damaged place, which is passed over.
+
+    Where the file is still `growing`, a record at its end that isn't whole is one that is being written.
+    """
     with path.open("rb") as file:
         file.seek(position)
         while stop is None or position < stop:
@@ -71,6 +79,8 @@ def read(
                 file.seek(position)
                 rest = file.read(-1 if stop is None else stop - position)
                 frame, damage = _resume(rest, position)
+                if growing and frame is None and damage is not None and damage.torn:
+                    return
                 if damage is not None:
                     tell(damage)
                 if frame is None:

@@ -13,18 +13,20 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from confluent_kafka import KafkaError, KafkaException, Producer
 from msgspec import MsgspecError, json
 
 from taprail.connectors.kafka.registry import frame
+from taprail.connectors.spool.files import Position
 from taprail.connectors.spool.frames import Frame, Kind
-from taprail.connectors.spool.spool import Position, Spool
+from taprail.schemas import records
 from taprail.schemas.errors import TaprailError
 
+RECORDS: dict[Kind, type] = {"statement": records.Statement, "outcome": records.Outcome, "session": records.Session}
 TOPICS: dict[Kind, str] = {
     "statement": "taprail.statements",
     "outcome": "taprail.outcomes",
@@ -47,11 +49,26 @@ PRODUCER = {
 _log = logging.getLogger("taprail.spool")
 
 
+class Drained(Protocol):
+    """What a publisher needs of a spool.
+
+    read     the records after a position, each with the position after it
+    wait     until there is something new, or so many seconds
+    release  Kafka has everything up to here
+    """
+
+    @property
+    def directory(self) -> Path: ...
+    def read(self, position: Position) -> Iterator[tuple[Position, Frame]]: ...
+    def wait(self, seconds: float) -> None: ...
+    def release(self, acknowledged: Position) -> None: ...
+
+
 class Publisher:
-    """A thread that publishes what stands in the spool. `schema_ids` may raise TaprailError: it is asked again."""
+    """Publishes what stands in a spool. `schema_ids` may raise TaprailError: it is asked again."""
 
     def __init__(
-        self, spool: Spool, tap: str, config: Mapping[str, str | int], schema_ids: Callable[[], dict[Kind, int]]
+        self, spool: Drained, tap: str, config: Mapping[str, str | int], schema_ids: Callable[[], dict[Kind, int]]
     ) -> None:
         self._spool, self._tap = spool, tap
         self._file = spool.directory / "acknowledged.json"
@@ -63,24 +80,18 @@ class Publisher:
         self._producer = Producer(self._config, logger=_log)
         self._schema_ids = schema_ids
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="spool-publisher", daemon=True)
 
-    def start(self) -> None:
-        self._thread.start()
-
-    def stop(self, timeout_s: float = 5.0) -> None:
-        """Give Kafka `timeout_s` to take what is left; what it doesn't take stays in the spool."""
+    def stop(self) -> None:
+        """`run` ends soon; what Kafka has not taken by then stays in the spool."""
         self._stop.set()
-        self._spool.wake.set()
-        self._thread.join(timeout_s)
 
-    def _run(self) -> None:
+    def run(self) -> None:
+        """Until `stop`."""
         frames = self._frames()
         if frames is None:
             return
         saved_at = time.monotonic()
         while not self._stop.is_set():
-            self._spool.wake.clear()
             before = self._sent
             try:
                 self._send_more(frames)
@@ -89,6 +100,7 @@ class Publisher:
                 self._stop.wait(RETRY_SECONDS)
             self._poll(0)
             self._settle()
+            self._spool.release(self.acknowledged)
             if self._failed is not None:
                 self._again()
             if time.monotonic() - saved_at > ACKNOWLEDGE_SECONDS:
@@ -98,6 +110,7 @@ class Publisher:
                 self._rest()
             else:
                 self._stop.wait(GATHER_SECONDS)
+        self._send_more(frames)
         self._flush(2)
         self._settle()
         self._save()
@@ -111,7 +124,7 @@ class Publisher:
             if self._failed is not None:
                 return
             self._sent = place
-            if len(self._in_flight) >= IN_FLIGHT_MAX or self._stop.is_set():
+            if len(self._in_flight) >= IN_FLIGHT_MAX:
                 return
 
     def _rest(self) -> None:
@@ -119,7 +132,7 @@ class Publisher:
         if self._in_flight:
             self._poll(0.005)
         else:
-            self._spool.wake.wait(IDLE_SECONDS)
+            self._spool.wait(IDLE_SECONDS)
 
     def _frames(self) -> dict[Kind, bytes] | None:
         while not self._stop.is_set():

@@ -15,31 +15,21 @@ import contextlib
 import fcntl
 import logging
 import os
-import shutil
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
-from msgspec import Struct
-
 from taprail.connectors.spool import frames
-from taprail.connectors.spool.frames import Damage, Frame, Kind
+from taprail.connectors.spool.files import Position, Teller, place_of
+from taprail.connectors.spool.frames import Frame, Kind
 from taprail.schemas.errors import SpoolError
 
 SEGMENT_BYTES = 16 << 20
 FLUSH_SECONDS = 0.02
 _log = logging.getLogger("taprail.spool")
 RESERVE = 1 / 16  # of the room is for outcomes alone: a statement that was let in can also be ended
-
-
-class Position(Struct, frozen=True, order=True):
-    """A place in the spool: epoch and first sequence name the segment; `offset` is in bytes."""
-
-    epoch: int = 0
-    first: int = 0
-    offset: int = 0
 
 
 class Segment:
@@ -66,12 +56,14 @@ class Spool:
         self.directory = directory
         # Room comes back a segment at a time: a small spool has small ones.
         self._bytes_max, self._segment_bytes = bytes_max, min(segment_bytes, bytes_max // 4)
-        self._mutex = threading.Lock()  # the tap appends, the publisher releases
-        self.wake = threading.Event()  # set when there is something new to publish
+        self._mutex = threading.Lock()  # the tap appends, a thread flushes
+        self.wake: Callable[[], None] = lambda: None  # called when there is something new for a publisher that sleeps
+        self.is_asleep = True
         try:
             directory.mkdir(parents=True, exist_ok=True, mode=0o700)
             self._lock = _lock(directory)
             self._segments, last_is_lost = _load(directory)
+            self._bytes = sum(segment.length for segment in self._segments)
             self.epoch = self._next_epoch()
             self._open_in: dict[int, Segment] = {}
             self.sequence = int(last_is_lost)
@@ -102,7 +94,7 @@ class Spool:
             if self._current.length >= self._segment_bytes:
                 self._roll()  # even when it is full: what isn't the current segment can be released
             room = self._bytes_max if kind == "outcome" else self._bytes_max * (1 - RESERVE)
-            if sum(s.length for s in self._segments) + len(data) > room:
+            if self._bytes + len(data) > room:
                 raise SpoolError(
                     f"the spool is full ({self._bytes_max} bytes)",
                     hint="Kafka must take its records first: is the broker up, and the tap allowed to write?",
@@ -114,8 +106,9 @@ class Spool:
                 self._open_in[sequence] = self._current
             if finishes and (segment := self._open_in.pop(finishes, None)) is not None:
                 segment.open_statements -= 1
-        if not self.wake.is_set():
-            self.wake.set()
+        if self.is_asleep:
+            self.is_asleep = False
+            self.wake()
         return sequence
 
     def unfinished(self) -> list[Frame]:
@@ -131,16 +124,6 @@ class Spool:
                     found.pop((segment.epoch, frame.finishes), None)
         return list(found.values())
 
-    def read(self, position: Position) -> Iterator[tuple[Position, Frame]]:
-        """Records after `position` that are written now, each with the position after it."""
-        with self._mutex:
-            pending = [(s, s.length) for s in self._segments if (s.epoch, s.first) >= (position.epoch, position.first)]
-        for segment, length in pending:
-            same = (segment.epoch, segment.first) == (position.epoch, position.first)
-            told = _Teller(segment.path)
-            for frame in frames.read(segment.path, position.offset if same else 0, length, told):
-                yield Position(segment.epoch, segment.first, frame.end), frame
-
     def release(self, acknowledged: Position) -> None:
         """Remove segments that Kafka has whole and whose statements have all ended."""
         with self._mutex:
@@ -154,18 +137,16 @@ class Spool:
                 else:
                     kept.append(segment)
             self._segments = kept
+            self._bytes = sum(segment.length for segment in kept)
 
-    def behind(self, acknowledged: Position) -> int:
-        """Bytes that Kafka hasn't got yet."""
-        with self._mutex:
-            places = [(Position(s.epoch, s.first, s.length), s.length) for s in self._segments]
-        left = 0
-        for end, length in places:
-            if (end.epoch, end.first) == (acknowledged.epoch, acknowledged.first):
-                left += length - acknowledged.offset
-            elif end > acknowledged:
-                left += length
-        return left
+    @property
+    def end(self) -> Position:
+        """The place behind the last record."""
+        return Position(self._current.epoch, self._current.first, self._current.length)
+
+    @property
+    def is_closed(self) -> bool:
+        return self._closed.is_set()
 
     def close(self) -> None:
         self._closed.set()
@@ -179,6 +160,7 @@ class Spool:
             written = os.write(self._descriptor, data)
             if written == len(data):
                 self._current.length += written
+                self._bytes += written
                 self._dirty = True
                 return
             reason = f"only {written} of {len(data)} bytes could be written"
@@ -253,38 +235,11 @@ def _load(directory: Path) -> tuple[list[Segment], bool]:
     """
     segments, is_lost = [], False
     for path in sorted(directory.glob("*.seg")):
-        epoch, _, first = path.stem.partition("-")
-        told = _Teller(path)
+        place = place_of(path)
+        told = Teller(path)
         length = 0
         for frame in frames.read(path, 0, None, told):
             length = frame.end
-        segments.append(Segment(path, int(epoch), int(first), length))
+        segments.append(Segment(path, place.epoch, place.first, length))
         is_lost |= told.is_new and told.last > length
     return segments, is_lost
-
-
-class _Teller:
-    """Tells of a segment's damage and keeps a copy of it, once: the copy is the memory of that."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._copy = path.with_name(path.name + ".damaged")
-        self.is_new = not self._copy.exists()
-        self.last = 0  # where the last damaged place ends
-
-    def __call__(self, damage: Damage) -> None:
-        if damage.torn:
-            _log.info("%s ends with %d bytes of a record that was never whole", self._path, damage.end - damage.start)
-            return
-        self.last = damage.end
-        if not self.is_new:
-            return
-        _log.error(
-            "%s is damaged from byte %d to %d: what was recorded there is lost, and the stream will miss it. All from "
-            "there on is kept in %s. Check the disk, look into the copy, then remove it",
-            *(self._path, damage.start, damage.end, self._copy.name),
-        )
-        if not self._copy.exists():
-            with self._path.open("rb") as damaged, self._copy.open("xb") as copy:
-                damaged.seek(damage.start)
-                shutil.copyfileobj(damaged, copy)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import secrets
@@ -27,7 +28,10 @@ from taprail.connectors.local.artifacts import ensure_sets
 from taprail.connectors.local.kafka import Kafka
 from taprail.connectors.local.ports import choose_ports
 from taprail.connectors.local.private import password
-from taprail.connectors.spool.frames import Kind
+from taprail.connectors.spool import files
+from taprail.connectors.spool.files import Position
+from taprail.connectors.spool.frames import Frame, Kind
+from taprail.connectors.spool.process import Job, PublisherProcess
 from taprail.connectors.spool.publisher import TOPICS, Publisher
 from taprail.connectors.spool.spool import Spool
 from taprail.schemas import avro, records
@@ -83,10 +87,25 @@ class Topics:
 def _publishing(
     spool: Spool, topics: Topics, kafka: KafkaEndpoint, ids: Callable[[], dict[Kind, int]] = lambda: IDS, **config: str
 ) -> Iterator[Publisher]:
-    publisher = Publisher(spool, topics.tap, {**kafka.client_config("tap"), **QUICK, **config}, ids)
-    publisher.start()
+    publisher = Publisher(Drained(spool), topics.tap, {**kafka.client_config("tap"), **QUICK, **config}, ids)
+    thread = threading.Thread(target=publisher.run, daemon=True)
+    thread.start()
     yield publisher
     publisher.stop()
+    thread.join(10)
+
+
+class Drained:
+    """A spool of this process, as its publisher sees it."""
+
+    def __init__(self, spool: Spool) -> None:
+        self.directory, self.release = spool.directory, spool.release
+
+    def read(self, position: Position) -> Iterator[tuple[Position, Frame]]:
+        return files.read(self.directory, position)
+
+    def wait(self, seconds: float) -> None:
+        time.sleep(min(seconds, 0.005))
 
 
 def _append(spool: Spool, count: int) -> None:
@@ -105,7 +124,7 @@ def test_what_is_recorded_comes_framed_and_its_segments_go(stack: Endpoints, tmp
         while len(list(tmp_path.glob("*.seg"))) > 1 and time.monotonic() < deadline:
             time.sleep(0.05)
         assert len(list(tmp_path.glob("*.seg"))) == 1
-        assert spool.behind(publisher.acknowledged) == 0
+        assert publisher.acknowledged == spool.end
     assert set(topics.values) == {
         *(b"\0\0\0\0\1statement %d" % n for n in range(1, 200, 2)),
         *(b"\0\0\0\0\2outcome %d" % n for n in range(2, 201, 2)),
@@ -158,26 +177,32 @@ def test_kafka_cant_be_reached_and_then_can(stack: Endpoints, tmp_path: Path) ->
     with _publishing(spool, topics, stack.kafka, **{"bootstrap.servers": f"127.0.0.1:{port}"}) as publisher:
         _append(spool, 50)
         time.sleep(2)
-        assert spool.behind(publisher.acknowledged) > 0
+        assert publisher.acknowledged < spool.end
         with _forwarded(port, stack.kafka.bootstrap):
             topics.holds(spool.epoch, 100)
 
 
-def test_killed_again_and_again_everything_comes_once(stack: Endpoints, tmp_path: Path) -> None:
-    """The process dies at any moment; what it had told as recorded comes, under the same name."""
+@pytest.mark.parametrize("victims", ["tap", "tap and publisher", "publisher"])
+def test_killed_again_and_again_everything_comes_once(stack: Endpoints, tmp_path: Path, victims: str) -> None:
+    """Tap and publisher die at any moment; what the tap had told as recorded comes, under the same name."""
     topics = Topics(stack.kafka)
     told: dict[int, int] = {}
+    job = Job(str(tmp_path), topics.tap, stack.kafka.client_config("tap"), stack.registry_url)
     for _ in range(4):
         with subprocess.Popen([sys.executable, PROCESS], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
             assert process.stdin is not None and process.stdout is not None
-            job = {"directory": str(tmp_path), "tap": topics.tap, "kafka": stack.kafka.client_config("tap")}
             process.stdin.write(msgspec.json.encode(job) + b"\n")
             process.stdin.flush()
-            deadline = time.monotonic() + 1.5
+            publishers = set[int]()
+            deadline = time.monotonic() + 2.5
             while time.monotonic() < deadline:
-                epoch, sequence = map(int, process.stdout.readline().split())
+                epoch, sequence, publisher = map(int, process.stdout.readline().split())
                 told[epoch] = sequence
-            process.send_signal(signal.SIGKILL)
+                if "publisher" in victims and publisher > 0 and publisher not in publishers and sequence % 700 > 600:
+                    publishers.add(publisher)
+                    os.kill(publisher, signal.SIGKILL)
+            process.send_signal(signal.SIGKILL if "tap" in victims else signal.SIGTERM)
+        assert publishers or "publisher" not in victims
     assert len(told) == 4
     with _publishing(Spool(tmp_path), topics, stack.kafka):
         topics.read_until(lambda: all(s in topics.passed[e] for e, s in told.items()))
@@ -185,6 +210,28 @@ def test_killed_again_and_again_everything_comes_once(stack: Endpoints, tmp_path
         recorded = len(topics.passed[epoch])
         assert recorded >= last
         assert sorted(topics.passed[epoch]) == list(range(1, recorded + 1))
+
+
+async def test_a_publisher_of_its_own_process_wakes_up_and_sends_what_is_left(stack: Endpoints, tmp_path: Path) -> None:
+    topics, spool, advanced = Topics(stack.kafka), Spool(tmp_path), list[Position]()
+
+    def is_done() -> bool:
+        return spool.is_asleep and publisher.acknowledged == spool.end
+
+    job = Job(str(tmp_path), topics.tap, stack.kafka.client_config("tap"), stack.registry_url)
+    publisher = PublisherProcess(spool, job, advanced.append)
+    publisher.start()
+    for _ in range(3):
+        _append(spool, 2)
+        async with asyncio.timeout(10):
+            while not is_done():  # noqa: ASYNC110 - there is no event for both
+                await asyncio.sleep(0.01)
+    assert advanced == sorted(advanced) and advanced[-1] == spool.end
+    _append(spool, 50)
+    await publisher.stop()
+    with pytest.raises(ProcessLookupError):
+        os.kill(publisher.pid, 0)
+    topics.holds(spool.epoch, 112)
 
 
 def test_a_damaged_record_is_missed_and_those_behind_it_come(
