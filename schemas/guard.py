@@ -28,7 +28,7 @@ class SessionContext(Struct):
     database: str
     role: str
     person: Person
-    method: Literal["oidc", "scram", "none"]
+    method: Literal["oidc", "scram", "certificate", "none"]
     client: str = ""
     client_address: str = ""
     purpose: str = ""

@@ -19,7 +19,11 @@ Severity = Literal["informational", "low", "medium", "high", "critical"]
 
 
 class Person(Struct, frozen=True):
-    """Who acts, as the identity provider said it at sign-in: a snapshot, so that a record stays true later."""
+    """Who acts, as the identity provider said it at sign-in: a snapshot, so that a record stays true later.
+
+    on_behalf_of  whose rights an agent uses
+    via           the service account whose session it is, where the service stated by a signature who acts
+    """
 
     subject: str
     name: str
@@ -27,6 +31,7 @@ class Person(Struct, frozen=True):
     groups: tuple[str, ...] = ()
     issuer: str = ""
     on_behalf_of: str = ""
+    via: str = ""
 
 
 class RelationUse(Struct, frozen=True):
@@ -139,7 +144,7 @@ class Session(Struct, frozen=True):
     database: str
     person: Person
     event: Literal["opened", "closed", "refused"]
-    method: Literal["oidc", "scram", "none"]
+    method: Literal["oidc", "scram", "certificate", "none"]
     role: str
     client: str
     client_address: str
