@@ -6,14 +6,13 @@
 4 write it down       SpoolRecorder     before anything happens; a mark for what writes
 5 apply, forward      Proxy             the verdict, the mask plan
 6 outcome             SpoolRecorder
-  Publisher drains the spool to Kafka, whatever Kafka's state; the desk reads signed decisions from it.
+  A process of its own drains the spool to Kafka, whatever Kafka's state; the desk reads signed decisions from it.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import ssl
 import threading
 from collections.abc import Callable
 from typing import Literal
@@ -21,11 +20,11 @@ from typing import Literal
 import uvloop
 
 from taprail.connectors.kafka.follow import Follower
-from taprail.connectors.kafka.registry import Registry
 from taprail.connectors.postgres.catalog import CatalogWatcher
-from taprail.connectors.postgres.proxy import Hooks, Proxy
-from taprail.connectors.spool.frames import Kind
-from taprail.connectors.spool.publisher import Publisher
+from taprail.connectors.postgres.listener import raise_file_limit
+from taprail.connectors.postgres.proxy import Hooks, Proxy, Serving
+from taprail.connectors.spool import files
+from taprail.connectors.spool.process import Job, PublisherProcess
 from taprail.connectors.spool.spool import Spool
 from taprail.schemas import avro, records
 from taprail.schemas.control import SignedRecord
@@ -40,46 +39,92 @@ from taprail.streams.recording import SpoolRecorder
 from taprail.streams.settings import Database, Loaded, Policy
 from taprail.streams.signin import SignIn, upstream_tls
 from taprail.streams.stream import control_keys, data_sealer, mark_key
+from taprail.streams.tap_admin import admin_verbs, forward_to
+from taprail.streams.tap_listen import addresses_of, limits_of
+from taprail.streams.tap_processes import left_over, of_process, serve_all
+from taprail.streams.tap_reload import Reloader, Watchers
 
-RECORDS: dict[Kind, type] = {"statement": records.Statement, "outcome": records.Outcome, "session": records.Session}
 FOLLOW_RETRY_SECONDS = 1.0
+DRAIN_SECONDS = 0.2
 _log = logging.getLogger("taprail.tap")
 
 
 def serve(loaded: Loaded, stop: threading.Event, ready: Callable[[], None]) -> None:
     """Until `stop` is set; then sessions are ended, and what is in the spool is drained as far as Kafka takes it."""
-    uvloop.run(_serve(loaded, stop, ready))
+    if loaded.settings.tap.processes > 1 or left_over(loaded):
+        serve_all(loaded, stop, ready, serve_one, drain)
+    else:
+        serve_one(loaded, 0, stop, ready)
 
 
-async def _serve(loaded: Loaded, stop: threading.Event, ready: Callable[[], None]) -> None:
-    settings = loaded.settings.tap
-    spool = Spool(loaded.path(settings.spool), bytes_max=settings.spool_bytes_max, durability=settings.durability)
-    watchers = {d.name: watcher_of(loaded, d) for d in loaded.settings.databases}
+def serve_one(loaded: Loaded, process: int, stop: threading.Event, ready: Callable[[], None]) -> None:
+    """One of the tap's processes."""
+    raise_file_limit()
+    uvloop.run(_serve(loaded, process, stop, ready))
+
+
+def drain(loaded: Loaded, process: int, stop: threading.Event, ready: Callable[[], None]) -> None:
+    """Publish what a process has left that there is no more of, then end."""
+    uvloop.run(_drain(of_process(loaded, process), stop, ready))
+
+
+async def _drain(loaded: Loaded, stop: threading.Event, ready: Callable[[], None]) -> None:
+    spool = _spool(loaded)
+    publisher = _publisher(spool, loaded)
+    publisher.start()
+    _end_unfinished(spool, SpoolRecorder(spool, data_sealer(loaded), mark_key(loaded)))
+    ready()
+    while next(files.read(spool.directory, publisher.acknowledged), None) is not None:
+        if await asyncio.to_thread(stop.wait, DRAIN_SECONDS):
+            break
+    spool.close()
+    await publisher.stop()
+
+
+async def _serve(whole: Loaded, process: int, stop: threading.Event, ready: Callable[[], None]) -> None:
+    loaded = of_process(whole, process)
+    tap = loaded.settings.tap
+    spool = _spool(loaded)
+    watchers = Watchers(loaded, watcher_of)
     recorder = TapRecorder(SpoolRecorder(spool, data_sealer(loaded), mark_key(loaded)), watchers)
-    publisher = Publisher(spool, settings.id, loaded.kafka("tap").client_config("tap"), _schema_ids(loaded))
+    publisher = _publisher(spool, loaded)
     publisher.start()  # first of all: a spool that is full must be drained before anything can be written
     _end_unfinished(spool, recorder.inner)
     desk = DecisionDesk(control_keys(loaded))
-    guard = PolicyGuard(lambda name: watchers[name].catalog, rule_settings(loaded.settings.policy))
-    sign_in = SignIn(loaded)
-    hooks = Hooks(sign_in, sign_in.route, guard, recorder, TapGate(guard, desk, watchers))
-    proxy = Proxy(settings.id, hooks, tls=client_tls(loaded), plaintext_tokens=settings.plaintext_tokens)
+
+    def serving(now: Loaded) -> Serving:
+        """What who comes in is served with: again at each reload."""
+        guard = PolicyGuard(lambda name: watchers[name].catalog, rule_settings(now.settings.policy))
+        sign_in = SignIn(now)
+        hooks = Hooks(sign_in, sign_in.route, guard, recorder, TapGate(guard, desk, watchers))
+        return Serving(hooks, limits_of(now.settings.tap.limits), now.settings.tap.plaintext_tokens)
+
+    proxy = Proxy(tap.id, serving(loaded), process=process, forward=forward_to(whole))
+    reloader = Reloader(loaded, process, proxy, watchers, serving)
     for watcher in watchers.values():
         watcher.start()
     threading.Thread(
         target=_follow_decisions, args=(loaded, desk, asyncio.get_running_loop(), stop), daemon=True
     ).start()
-    port = await proxy.listen(settings.host, settings.port)
-    _log.info("%s listens on %s:%d, epoch %d", settings.id, settings.host, port, spool.epoch)
+    await proxy.listen_on(addresses_of(loaded, process))
+    where = ", ".join(str(address) for address in proxy.addresses)
+    _log.info("%s listens on %s, epoch %d", tap.id, where, spool.epoch)
+    admin = await admin_verbs(whole, process, proxy, reloader)
     ready()
     try:
         await asyncio.to_thread(stop.wait)
     finally:
+        admin.close()
         await proxy.close()
         for watcher in watchers.values():
             await watcher.stop()
-        await asyncio.to_thread(publisher.stop)
         spool.close()
+        await publisher.stop()
+
+
+def _spool(loaded: Loaded) -> Spool:
+    tap = loaded.settings.tap
+    return Spool(loaded.path(tap.spool), bytes_max=tap.spool_bytes_max, durability=tap.durability)
 
 
 class TapRecorder:
@@ -107,6 +152,13 @@ def may_change_catalog(facts: Facts) -> bool:
     return ddl or facts.opaque or facts.reshapes or facts.tag == "SELECT INTO"
 
 
+def _publisher(spool: Spool, loaded: Loaded) -> PublisherProcess:
+    kafka = loaded.kafka("tap").client_config("tap")
+    return PublisherProcess(
+        spool, Job(str(spool.directory), loaded.settings.tap.id, kafka, loaded.settings.registry.url)
+    )
+
+
 def rule_settings(policy: Policy) -> RuleSettings:
     return RuleSettings(policy.protected, policy.clear_groups, policy.approver_groups, policy.hold_seconds)
 
@@ -122,16 +174,6 @@ def watcher_of(loaded: Loaded, database: Database) -> CatalogWatcher:
     return CatalogWatcher(connect, upstream_tls(database, loaded), classify)
 
 
-def client_tls(loaded: Loaded) -> ssl.SSLContext | None:
-    settings = loaded.settings.tap
-    if not settings.certificate:
-        return None
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.load_cert_chain(loaded.path(settings.certificate), loaded.path(settings.private_key))
-    return context
-
-
 def _end_unfinished(spool: Spool, recorder: SpoolRecorder) -> None:
     """Statements whose end the tap before us didn't see: their outcome is unknown, and it is said."""
     decode = avro.decoder(records.Statement)
@@ -144,14 +186,6 @@ def _end_unfinished(spool: Spool, recorder: SpoolRecorder) -> None:
             break
     if unfinished:
         _log.warning("%d statements were under way when the tap died: their outcome is unknown", len(unfinished))
-
-
-def _schema_ids(loaded: Loaded) -> Callable[[], dict[Kind, int]]:
-    registry = Registry(loaded.settings.registry.url)
-    return lambda: {
-        kind: registry.register(f"taprail.{record.__name__}", avro.schema_of(record))
-        for kind, record in RECORDS.items()
-    }
 
 
 def _follow_decisions(

@@ -52,7 +52,11 @@ def left_over(loaded: Loaded) -> list[int]:
     found = []
     for path in spool.parent.glob(f"{spool.name}.*/"):
         number = path.name.removeprefix(f"{spool.name}.")
-        if number.isdecimal() and int(number) >= processes and any(path.glob("*.seg")):
+        if (
+            number.isdecimal()
+            and int(number) >= processes
+            and any(segment.stat().st_size for segment in path.glob("*.seg"))
+        ):
             found.append(int(number))
     return sorted(found)
 

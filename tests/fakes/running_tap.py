@@ -1,7 +1,7 @@
 """A tap as it is run: its own process or processes with a settings file, before the stack's PostgreSQL and Kafka.
 
-    with RunningTap(tmp_path, stack, "database") as tap:
-        with tap.connect() as connection: ...
+with RunningTap(tmp_path, stack, "database") as tap:
+    with tap.connect() as connection: ...
 """
 
 from __future__ import annotations
@@ -91,9 +91,9 @@ plaintext_tokens = true
         ready = self.home / "ready"
         ready.unlink(missing_ok=True)
         with self.log.open("ab") as log:
+            command = [sys.executable, "-m", "taprail.streams.cli", "run", "tap", "--config", self.config]
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "taprail.streams.cli", "run", "tap", "--config", self.config]
-                + ["--ready-file", ready],
+                [*command, "--ready-file", ready],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
