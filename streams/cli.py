@@ -17,7 +17,10 @@ VERBS = {
     "down": "stack:down",
     "status": "stack:status",
     "tail": "tail:tail",
-    "token": "stack:token",
+    "login": "login:login",
+    "logout": "login:logout",
+    "token": "login:token",
+    "connect": "connect:connect",
     "approvals": "approvals:approvals",
     "audit": "audit:audit",
     "config": "config:config",
@@ -61,6 +64,7 @@ def main() -> None:
     \b
     Start here:  taprail demo         a whole stack on this machine, and the story it is for
     Every day:   taprail up           start it; then connect with psql as before
+                 taprail login        sign in with a browser; taprail connect prod runs psql with the token
                  taprail tail         one live view over all environments
                  taprail approvals    decide on held statements
                  taprail audit        verify the log, ask it questions

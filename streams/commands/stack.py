@@ -1,4 +1,4 @@
-"""`taprail up | down | status | demo | token`: a whole stack on this machine."""
+"""`taprail up | down | status | demo`: a whole stack on this machine."""
 
 from __future__ import annotations
 
@@ -204,27 +204,6 @@ def _name_of(command: list[str]) -> str:
     if "taprail.streams.cli run" in line:
         return command[command.index("run") + 1]
     return next((name for mark, name in PARTS.items() if mark in line), "")
-
-
-@click.command()
-@click.argument("person")
-@HOME
-def token(person: str, home: Path) -> None:
-    """Print an access token of PERSON from the stack's own identity provider (for this machine only).
-
-    \b
-    Examples:
-      taprail token ann
-      PGPASSWORD=$(taprail token ann) psql "host=127.0.0.1 port=6432 dbname=prod user=ann"
-    """
-    from taprail.connectors.local.identity import access_token
-
-    loaded = settings.load(home / "taprail.toml")
-    issuer = loaded.settings.identity.issuer
-    try:
-        click.echo(access_token(issuer, person))
-    except OSError as error:
-        raise StackError(f"the identity provider at {issuer} doesn't answer: {error}", hint="`taprail up`") from error
 
 
 @click.command()

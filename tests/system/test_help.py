@@ -117,7 +117,7 @@ def test_without_a_stack_each_verb_says_what_is_missing(
 
 
 @pytest.mark.parametrize(
-    "command", [["bogus"], ["up", "--bogus"], ["run", "nobody"], ["keys", "new", "x", "y"], ["token"]]
+    "command", [["bogus"], ["up", "--bogus"], ["run", "nobody"], ["keys", "new", "x", "y"], ["connect"]]
 )
 def test_wrong_usage_ends_with_2(command: list[str]) -> None:
     assert CliRunner().invoke(main, command).exit_code == 2
