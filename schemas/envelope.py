@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import hmac
 import os
-from dataclasses import dataclass, field
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -20,22 +19,18 @@ ALGORITHM = "A256GCM"
 NONCE_BYTES = 12
 
 
-@dataclass(frozen=True)
 class Sealer:
-    key_id: str
-    key: bytes = field(repr=False)
+    """Raises SettingsError unless the key has 32 bytes."""
 
-    def __post_init__(self) -> None:
-        if len(self.key) != 32:
+    def __init__(self, key_id: str, key: bytes) -> None:
+        if len(key) != 32:
             raise SettingsError(
-                f"data key {self.key_id!r} has {len(self.key)} bytes instead of 32",
+                f"data key {key_id!r} has {len(key)} bytes instead of 32",
                 hint="make one with `taprail keys new data`",
             )
-        object.__setattr__(self, "_cipher", AESGCM(self.key))
-        object.__setattr__(self, "_hash_key", hashlib.sha256(b"taprail/hash/v1\0" + self.key).digest())
-
-    _cipher: AESGCM = field(init=False, repr=False)
-    _hash_key: bytes = field(init=False, repr=False)
+        self.key_id = key_id
+        self._cipher = AESGCM(key)
+        self._hash_key = hashlib.sha256(b"taprail/hash/v1\0" + key).digest()
 
     def seal(self, plaintext: bytes, purpose: str) -> Envelope:
         nonce = os.urandom(NONCE_BYTES)

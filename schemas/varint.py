@@ -5,13 +5,15 @@ Compiled by mypyc where a C compiler is at hand; this same file runs where it is
 
 from __future__ import annotations
 
-_ONE_BYTE = [bytes((number << 1,)) for number in range(64)]
-
 
 def encode_long(number: int) -> bytes:
     """A number that isn't negative, zigzag and seven bits a byte."""
-    if 0 <= number < 64:
-        return _ONE_BYTE[number]
+    if 0 <= number < 8192:
+        return _SMALL[number]
+    return _encode_long(number)
+
+
+def _encode_long(number: int) -> bytes:
     number <<= 1
     out: list[int] = []
     while number > 0x7F:
@@ -24,3 +26,6 @@ def encode_long(number: int) -> bytes:
 def encode_bytes(value: bytes) -> bytes:
     """Bytes, or a string's UTF-8."""
     return encode_long(len(value)) + value
+
+
+_SMALL = [_encode_long(number) for number in range(8192)]  # rows, lengths, most durations: one byte or two

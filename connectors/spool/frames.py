@@ -22,8 +22,10 @@ from msgspec import Struct
 
 Kind = Literal["statement", "outcome", "session"]
 KINDS: tuple[Kind, ...] = ("statement", "outcome", "session")
+_CODES: dict[Kind, int] = {kind: code for code, kind in enumerate(KINDS)}
 _LENGTH = Layout(">I")
 _HEAD = Layout(">IQQBH")
+_CHECKED, _NAMED = Layout(">II"), Layout(">QQBH")  # the same in two: length and checksum, and what they cover
 RECORD_BYTES_MAX = 900_000  # Kafka takes 1 MiB by default, frame and headers included
 _FRAME_BYTES_MIN, _LENGTH_MAX = _LENGTH.size + _HEAD.size, 2 * RECORD_BYTES_MAX
 # Where a length from _HEAD.size (00000017) to a bit above _LENGTH_MAX (001b7740) may stand; zeros aren't one.
@@ -50,8 +52,9 @@ class Damage(Struct, frozen=True):
 
 
 def encode(sequence: int, finishes: int, kind: Kind, key: bytes, body: bytes) -> bytes:
-    rest = _HEAD.pack(0, sequence, finishes, KINDS.index(kind), len(key))[4:] + key + body
-    return _LENGTH.pack(4 + len(rest)) + _LENGTH.pack(zlib.crc32(rest)) + rest
+    named = _NAMED.pack(sequence, finishes, _CODES[kind], len(key)) + key
+    checksum = zlib.crc32(body, zlib.crc32(named))
+    return _CHECKED.pack(_LENGTH.size + len(named) + len(body), checksum) + named + body
 
 
 def read(

@@ -44,9 +44,25 @@ def parse(text: str) -> Any:
         raise UnparsableError(str(error), hint="the tap reads SQL as PostgreSQL does; correct the statement") from None
 
 
-@lru_cache(maxsize=4096)
 def split(text: str) -> tuple[Part, ...]:
     """The statements of a text: UTF-8 byte offset and length. Raises RefusedError where it can't be parsed."""
+    return (Part(0, len(text.encode())),) if _is_one(text) else _split(text)
+
+
+def _is_one(text: str) -> bool:
+    """Whether there is surely one statement, told without its tree: it parses, and no semicolon parts it.
+
+    Normalising parses, and leaves no string or comment that a semicolon could stand in; elsewhere it is asked further.
+    """
+    if len(text) > TEXT_BYTES_MAX // 4:  # it may have too many bytes, which the tree is asked about
+        return False
+    normalised, parses = _normalised(text)
+    body = normalised.rstrip("; \n")
+    return parses and body != "" and ";" not in body
+
+
+@lru_cache(maxsize=4096)
+def _split(text: str) -> tuple[Part, ...]:
     size = len(text.encode())
     return tuple(
         Part(statement.stmt_location, statement.stmt_len or size - statement.stmt_location)
@@ -54,17 +70,24 @@ def split(text: str) -> tuple[Part, ...]:
     )
 
 
-@lru_cache(maxsize=4096)
 def normalise(text: str) -> str:
     """The text with every literal replaced and every comment gone: no value that a person typed as one remains.
 
     Names remain, quoted ones too, and whatever else the grammar takes for a name.
     """
+    return _normalised(text)[0]
+
+
+@lru_cache(maxsize=4096)
+def _normalised(text: str) -> tuple[str, bool]:
+    """The normalised text, and whether the grammar made it, so that the text parses."""
+    if "\0" in text:  # C would end it there
+        raise RefusedError("a statement holds a zero byte", hint="remove it")
     try:
         normalised: str = postgast.normalize(text).strip()
     except postgast.PgQueryError:
-        return _from_tokens(text)
-    return _from_tokens(normalised) if _SUSPICIOUS.search(normalised) else normalised
+        return _from_tokens(text), False
+    return (_from_tokens(normalised), False) if _SUSPICIOUS.search(normalised) else (normalised, True)
 
 
 def _from_tokens(text: str) -> str:
