@@ -13,10 +13,10 @@ from taprail.schemas.guard import Part
 from taprail.streams.policy import sql
 
 PIECES = (
-    "SELECT 1", "SELECT ';'", 'SELECT 1 AS "a;b"', "DELETE FROM t", "DO $$ BEGIN; END $$", "; ", ";", " ", "\n", 
-    "--x;\n", "/* ; */", "$x$;$x$", "'", '"', "E'\\';'", "U&'\\003b'", "BEGIN ATOMIC SELECT 1; END", "\\", "--", "/*", "*/", "$$",
-    "CREATE FUNCTION f() RETURNS int", "é;", "\ufeff", "\u00a0;", "\v", "\f;", "N';'", "x'3b'",
-)  # fmt: skip
+    *("SELECT 1", "SELECT ';'", 'SELECT 1 AS "a;b"', "DELETE FROM t", "DO $$ BEGIN; END $$", "; ", ";", " ", "\n"),
+    *("--x;\n", "/* ; */", "$x$;$x$", "'", '"', "E'\\';'", "U&'\\003b'", "BEGIN ATOMIC SELECT 1; END", "\\", "--"),
+    *("/*", "*/", "$$", "CREATE FUNCTION f() RETURNS int", "é;", "\ufeff", "\u00a0;", "\v", "\f;", "N';'", "x'3b'"),
+)
 CORPUS = [
     line
     for name in ("streams/policy/catalog_queries.sql", "system/guard_attacks.sql")
