@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import ssl
 from typing import Literal
 
 from taprail.connectors.oidc.tokens import TokenRules, TokenVerifier
 from taprail.connectors.postgres.signin import Identity, Login, ScramSecret, scram_secret
-from taprail.connectors.postgres.upstream import Target, client_context
+from taprail.connectors.postgres.upstream import Target
 from taprail.schemas.errors import RefusedError
 from taprail.schemas.records import Person
 from taprail.streams.routing import Directory
-from taprail.streams.settings import Database, IdentityProvider, Loaded
+from taprail.streams.settings import IdentityProvider, Loaded
+from taprail.streams.upstreams import target_of, upstream_tls
 
 
 class SignIn:
@@ -64,19 +64,7 @@ class SignIn:
                 f"none of {identity.person.name}'s groups may use {database.name}",
                 hint="ask whoever manages your groups for access",
             )
-        return Target(
-            environment=database.environment,
-            server=database.server,
-            database=database.name,
-            host=database.host,
-            port=database.port,
-            upstream_database=database.upstream,
-            role=role,
-            password=self._passwords[database.name, role],
-            ssl=self._tls[database.name],
-            direct_tls=database.direct_tls,
-            minor=int(database.protocol.partition(".")[2]),
-        )
+        return target_of(database, role, self._passwords[database.name, role], self._tls[database.name])
 
 
 def token_rules(identity: IdentityProvider) -> TokenRules:
@@ -88,13 +76,3 @@ def token_rules(identity: IdentityProvider) -> TokenRules:
         agent_clients=identity.agent_clients,
         require_at_jwt=identity.require_at_jwt,
     )
-
-
-def upstream_tls(database: Database, loaded: Loaded) -> ssl.SSLContext | None:
-    """How the tap encrypts to the server: `require` believes any certificate, `verify-full` only the right one."""
-    if database.tls == "disable":
-        return None
-    context = ssl.create_default_context(cafile=str(loaded.path(database.ca_file)) if database.ca_file else None)
-    if database.tls == "require":
-        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    return client_context(context)

@@ -37,12 +37,13 @@ from taprail.streams.policy.decision import RuleSettings
 from taprail.streams.policy.guard import PolicyGuard
 from taprail.streams.recording import SpoolRecorder
 from taprail.streams.settings import Database, Loaded, Policy
-from taprail.streams.signin import SignIn, upstream_tls
+from taprail.streams.signin import SignIn
 from taprail.streams.stream import control_keys, data_sealer, mark_key
 from taprail.streams.tap_admin import admin_verbs, forward_to
 from taprail.streams.tap_listen import addresses_of, limits_of
 from taprail.streams.tap_processes import left_over, of_process, serve_all
 from taprail.streams.tap_reload import Reloader, Watchers
+from taprail.streams.upstreams import catalog_connect, upstream_tls
 
 FOLLOW_RETRY_SECONDS = 1.0
 DRAIN_SECONDS = 0.2
@@ -164,14 +165,7 @@ def rule_settings(policy: Policy) -> RuleSettings:
 
 
 def watcher_of(loaded: Loaded, database: Database) -> CatalogWatcher:
-    connect = {
-        "host": database.host,
-        "port": database.port,
-        "database": database.upstream,
-        "user": database.catalog_role,
-        "password": loaded.secret(database.catalog_password, f"databases.{database.name}.catalog_password"),
-    }
-    return CatalogWatcher(connect, upstream_tls(database, loaded), classify)
+    return CatalogWatcher(catalog_connect(loaded, database), upstream_tls(database, loaded), classify)
 
 
 def _end_unfinished(spool: Spool, recorder: SpoolRecorder) -> None:
