@@ -6,6 +6,7 @@ RUN := $(BIN)/python -m
 LOCKED := $(VENV)/.locked
 READY := $(VENV)/.ready
 BENCHES := $(filter-out bench/figures.py bench/table.py bench/traffic.py,$(sort $(wildcard bench/*.py)))
+COMPILED := $(shell sed -n '/^compiled = /,/^]/s/^ *"\(.*\)",$$/\1/p' pyproject.toml)
 UV := $(RUN) uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate \
       --no-emit-index-url --no-emit-find-links --python-version 3.11
 
@@ -43,7 +44,8 @@ lock: $(READY) ## Lock the newest versions that pyproject.toml allows
 	$(UV) --constraint requirements.lock --output-file deploy/requirements.lock pyproject.toml
 
 clean: ## Remove what was built here; stacks and caches elsewhere stay
-	rm -rf $(VENV) dist bench/out .hypothesis .mypy_cache .pytest_cache .ruff_cache connectors/postgres/*.so schemas/*.so
+	rm -rf $(VENV) dist bench/out .hypothesis .mypy_cache .pytest_cache .ruff_cache .dev/*.so
+	find schemas connectors streams -name '*.so' -delete
 
 $(BIN)/python:
 	@command -v $(PYTHON) >/dev/null || { echo "taprail needs Python 3.11 or newer: there is no $(PYTHON). \
@@ -59,7 +61,7 @@ $(LOCKED): requirements.lock | $(BIN)/python
 	@$(RUN) pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	@touch $@
 
-# The hot loops are listed because their compiled copies are built here, and would win over an edited source.
-$(READY): $(LOCKED) pyproject.toml hatch_build.py connectors/postgres/rows.py schemas/reader.py
+# What is compiled is built here: a copy that is older than its source would win over it.
+$(READY): $(LOCKED) pyproject.toml hatch_build.py $(COMPILED)
 	@$(RUN) pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@

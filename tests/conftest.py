@@ -28,6 +28,15 @@ from taprail.connectors.local.stack import LocalStack
 from taprail.schemas.endpoints import Endpoints, read_endpoints
 
 
+def pytest_configure() -> None:
+    """A compiled copy that is older than its source would be tested in its place."""
+    root = Path(__file__).parent.parent
+    for library in (found for room in ("schemas", "connectors", "streams") for found in (root / room).rglob("*.so")):
+        source = library.with_name(library.name.partition(".")[0] + ".py")
+        if source.exists() and source.stat().st_mtime > library.stat().st_mtime:
+            pytest.exit(f"{source} is newer than its compiled copy: run `make lint`, which builds it", returncode=3)
+
+
 @pytest.fixture(scope="session")
 def stack() -> Iterator[Endpoints]:
     """Kafka, Connect, registry, PostgreSQL and identity provider, real ones."""

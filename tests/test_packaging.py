@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -66,6 +67,20 @@ def test_a_wheel_from_the_source_distribution_is_the_same(tree: Path, wheel: Pat
         archive.extractall(tmp_path)  # we have just built it (the argument `filter` came with Python 3.11.4)
     (unpacked,) = tmp_path.iterdir()
     assert _modules(_build(unpacked, "wheel")) == _modules(wheel)
+
+
+def test_what_is_compiled_runs_as_python_too(tree: Path) -> None:
+    """The same tests on files without their compiled copies."""
+    tests = (
+        *("connectors/postgres/test_session_without_sockets.py", "connectors/postgres/test_postgres_messages.py"),
+        *("connectors/spool/test_spool.py", "streams/test_encoded.py", "streams/test_recording.py"),
+        *("streams/policy/test_verdict_cache.py", "streams/policy/test_splitting.py"),
+    )
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *(f"tests/{test}" for test in tests)]
+    env = {**os.environ, "PYTHONPATH": str(tree / ".dev")}
+    run = subprocess.run(command, cwd=tree, env=env, capture_output=True, text=True)
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert int(run.stdout.rpartition(" passed")[0].split()[-1]) > 60
 
 
 def _licence(name: str) -> str:
