@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
+from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from msgspec import Struct
 
 VALID_DAYS = 365
 CLOCK_SKEW = timedelta(minutes=5)
@@ -40,3 +42,29 @@ def self_signed(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
     return private, certificate.public_bytes(serialization.Encoding.PEM)
+
+
+class Seen(Struct, frozen=True):
+    """What a certificate says: the names that it is for, and the days until it ends (negative: since)."""
+
+    names: tuple[str, ...]
+    days_left: float
+
+    def covers(self, host: str) -> bool:
+        """Whether clients that ask for this name believe it; `*.` stands for one label (RFC 9525)."""
+        host = host.lower()
+        return host in self.names or f"*.{host.partition('.')[2]}" in self.names
+
+
+def examine(path: Path) -> Seen:
+    """The first certificate of a PEM file. Raises OSError, ValueError."""
+    found = x509.load_pem_x509_certificate(path.read_bytes())
+    try:
+        alternatives = found.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        names: list[str] = []
+    else:
+        names = [name.lower() for name in alternatives.get_values_for_type(x509.DNSName)]
+        names += [str(address) for address in alternatives.get_values_for_type(x509.IPAddress)]
+    left = found.not_valid_after_utc - datetime.now(UTC)
+    return Seen(tuple(names), left / timedelta(days=1))

@@ -50,6 +50,11 @@ class ProviderKeys:
                 f"the token is signed with a key that {self.issuer} doesn't have", hint="get a new token"
             ) from None
 
+    @property
+    def usable(self) -> int:
+        """How many keys there are that signatures can be verified with."""
+        return len(self._keys)
+
     async def discover(self) -> dict[str, Any]:
         """The provider's metadata (OpenID Connect Discovery 1.0, section 3)."""
         if not self.metadata:
