@@ -23,6 +23,7 @@ VERBS = {
     "connect": "connect:connect",
     "approvals": "approvals:approvals",
     "audit": "audit:audit",
+    "tap": "tap:tap",
     "config": "config:config",
     "keys": "config:keys",
     "init": "roles:init",
