@@ -12,6 +12,7 @@ import pwd
 import shutil
 import signal
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 import psycopg
@@ -46,17 +47,20 @@ _SETTINGS = {
 class Postgres:
     """One server, its data under `home` (or under /var/lib/taprail when we are root and `home` is closed to others)."""
 
-    def __init__(self, home: Path, port: int) -> None:
+    def __init__(
+        self, home: Path, port: int, *, settings: Mapping[str, str] | None = None, programs: Path | None = None
+    ) -> None:
+        """`settings` go over ours; `programs` is a folder with another version's bin/, lib/ and share/."""
         self._user = _unprivileged_user() if os.geteuid() == 0 else None
         home.mkdir(parents=True, exist_ok=True)
         home.chmod(0o711)
         self._home = home if self._user is None or _open_to_others(home) else _system_home(home)
-        install = _install(self._user is not None)
+        install = programs or _install(self._user is not None)
         self.psql = install / "bin" / "psql"
         self.data = self._home / "data"
         self._initdb = install / "bin" / "initdb"
         self.endpoint = PostgresEndpoint(LOOPBACK, port, SUPERUSER, password(home / "secrets", SUPERUSER))
-        options = [f"-c{name}={value}" for name, value in {**_SETTINGS, "port": str(port)}.items()]
+        options = [f"-c{name}={value}" for name, value in {**_SETTINGS, **(settings or {}), "port": str(port)}.items()]
         self._log = home.parent / "logs" / "postgres.log"
         self.child = Child(
             "PostgreSQL",
