@@ -11,7 +11,7 @@ UV := $(RUN) uv pip compile --quiet --universal --generate-hashes --no-header --
       --no-emit-index-url --no-emit-find-links --python-version 3.11
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format bench lock clean
+.PHONY: help demo test lint format bench versions lock clean
 
 help: ## Show this
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /make \1\t/' | expand -t 14
@@ -36,6 +36,9 @@ bench: $(READY) ## Measure; each figure stands beside its baseline
 	@rm -rf bench/out && mkdir -p bench/out
 	@for bench in $(BENCHES); do echo "== $$bench"; $(BIN)/python $$bench || exit 1; done
 	@$(BIN)/python bench/table.py
+
+versions: $(READY) ## Run the tap's tests at the wire against PostgreSQL 14 to 18 (minutes)
+	$(RUN) tests.postgres_versions
 
 # Hashes only, no addresses: where packages come from is pip's own configuration.
 lock: $(READY) ## Lock the newest versions that pyproject.toml allows

@@ -55,16 +55,16 @@ class Postgres:
         home.mkdir(parents=True, exist_ok=True)
         home.chmod(0o711)
         self._home = home if self._user is None or _open_to_others(home) else _system_home(home)
-        install = programs or _install(self._user is not None)
-        self.psql = install / "bin" / "psql"
+        install = _install(self._user is not None)
+        self.psql = install / "bin" / "psql"  # packages of other versions have none
         self.data = self._home / "data"
-        self._initdb = install / "bin" / "initdb"
+        self._initdb = (programs or install) / "bin" / "initdb"
         self.endpoint = PostgresEndpoint(LOOPBACK, port, SUPERUSER, password(home / "secrets", SUPERUSER))
         options = [f"-c{name}={value}" for name, value in {**_SETTINGS, **(settings or {}), "port": str(port)}.items()]
         self._log = home.parent / "logs" / "postgres.log"
         self.child = Child(
             "PostgreSQL",
-            [install / "bin" / "postgres", "-D", self.data, *options],
+            [(programs or install) / "bin" / "postgres", "-D", self.data, *options],
             log=self._log,
             env=_environment(),
             cwd=Path("/"),
