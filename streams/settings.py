@@ -18,6 +18,7 @@ from msgspec import Meta, Struct, field
 from taprail.schemas.endpoints import KafkaEndpoint, Role
 from taprail.schemas.errors import SettingsError
 from taprail.streams.settings_base import Name, Port, SecretRef, Section
+from taprail.streams.settings_signin import Certificate, SignInRule, check_certificates
 from taprail.streams.settings_tap import Tap, certificates, check_tap
 
 
@@ -52,6 +53,12 @@ class IdentityProvider(Section, frozen=True, kw_only=True):
     kind_claim: Annotated[str, Meta(description="Claim that says `person`, `service` or `agent`.")] = "actor_type"
     agent_clients: Annotated[tuple[str, ...], Meta(description="Client ids whose tokens are agents' tokens.")] = ()
     require_at_jwt: Annotated[bool, Meta(description="Demand `typ: at+jwt` (RFC 9068) in the token's header.")] = True
+    leeway_seconds: Annotated[int, Meta(ge=0, le=300, description="How much clocks may differ.")] = 30
+    session_end: Annotated[
+        Literal["token", "never"],
+        Meta(description="`token`: a session ends when its token expires (and the leeway). `never`: it may go on."),
+    ] = "token"
+    scope: Annotated[str, Meta(description="Scopes that clients are told to ask for (OAUTHBEARER).")] = "openid"
     client_id: Annotated[str, Meta(description="Our client for the approvals page's sign-in.")] = "taprail"
     client_secret: Annotated[SecretRef | None, Meta(description="Its secret, where the provider wants one.")] = None
 
@@ -95,6 +102,13 @@ class Database(Section, frozen=True, kw_only=True):
         str, Meta(description="Superuser that `taprail init` prepares the database as; empty: it is prepared by hand.")
     ] = ""
     admin_password: Annotated[SecretRef | None, Meta(description="Its password; no other role reads it.")] = None
+    person_binding: Annotated[
+        Literal["connection", "time"],
+        Meta(
+            description="What `taprail.person` is good for: the tap's own connection, or, where something between the "
+            "tap and the server changes its port, a connection of that minute."
+        ),
+    ] = "connection"
     known_writers: Annotated[
         tuple[str, ...], Meta(description="Who may write round the tap: replication origins and declared writers.")
     ] = ()
@@ -109,6 +123,13 @@ class Service(Section, frozen=True, kw_only=True):
     password: Annotated[SecretRef, Meta(description="Its password, for SCRAM-SHA-256.")]
     kind: Annotated[Literal["service", "agent"], Meta(description="What it is.")] = "service"
     groups: Annotated[tuple[str, ...], Meta(description="Its groups.")] = ()
+    speaks_for: Annotated[
+        tuple[str, ...],
+        Meta(description="Groups of people whom it may name by a signed statement; `*`: everybody; empty: nobody."),
+    ] = ()
+    statement_key: Annotated[
+        SecretRef | None, Meta(description="Key that it signs such statements with (HS256), at least 32 bytes.")
+    ] = None
 
 
 class Policy(Section, frozen=True, kw_only=True):
@@ -158,6 +179,10 @@ class Alerts(Section, frozen=True, kw_only=True):
 
 class Keys(Section, frozen=True, kw_only=True):
     mark: Annotated[SecretRef, Meta(description="HMAC key of marks, hex, 32 bytes; taps and streams share it.")]
+    person: Annotated[
+        SecretRef | None,
+        Meta(description="Key, hex, 32 bytes, that signs who acts for databases (`taprail.person()`); none: not told."),
+    ] = None
     data: Annotated[SecretRef, Meta(description="Data key of envelopes, hex, 32 bytes.")]
     data_id: Annotated[str, Meta(description="Name of the data key; envelopes carry it.")] = "data-1"
     control_public: Annotated[
@@ -187,6 +212,10 @@ class Settings(Section, frozen=True, kw_only=True):
     identity: IdentityProvider
     databases: Annotated[tuple[Database, ...], Meta(description="The databases behind the tap.")]
     services: Annotated[tuple[Service, ...], Meta(description="Service accounts that sign in by SCRAM.")] = ()
+    sign_in: Annotated[
+        tuple[SignInRule, ...], Meta(description="How a token comes, by user and database; the first that fits.")
+    ] = ()
+    certificates: Annotated[tuple[Certificate, ...], Meta(description="Whom a client's certificate proves.")] = ()
     tap: Tap = field(default_factory=Tap)
     policy: Policy = field(default_factory=Policy)
     approvals: Approvals = field(default_factory=Approvals)
@@ -259,6 +288,7 @@ def _check(settings: Settings, path: Path) -> None:
             )
     try:
         check_tap(settings.tap, {d.environment for d in settings.databases}, set(names))
+        check_certificates(settings.certificates, settings.tap.client_ca_file)
     except SettingsError as error:
         raise SettingsError(f"{path}: {error.message}", hint=error.hint) from error
 

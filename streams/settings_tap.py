@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, field
 
+from taprail.connectors.postgres.startup import NEVER_ALLOWED
 from taprail.schemas.errors import SettingsError
 from taprail.streams.settings_base import Name, Port, Section
 
@@ -81,10 +82,20 @@ class TapLimits(Section, frozen=True, kw_only=True):
     arrivals: Annotated[
         int, Meta(ge=1, description="Connections that haven't signed in, in each process; the oldest silent one goes.")
     ] = 2_000
-    sessions: Annotated[int, Meta(ge=1, description="Open sessions of each process; each takes about 60 KB.")] = 5_000
+    sessions: Annotated[int, Meta(ge=1, description="Open sessions of each process; each takes about 20 KB.")] = 5_000
     sessions_per_person: Annotated[
         int, Meta(ge=0, description="Open sessions of one person or service in each process; 0: any number.")
     ] = 0
+    failed_sign_ins_per_minute: Annotated[
+        int,
+        Meta(
+            ge=0, description="Failed sign-ins of one address and user; then nobody is asked any more. 0: any number."
+        ),
+    ] = 30
+    expiry_grace_seconds: Annotated[
+        float,
+        Meta(ge=0, description="What runs when the token expires may go on for so long; then it is cancelled."),
+    ] = 0.0
     cancels_per_second: Annotated[
         float,
         Meta(gt=0, description="Cancel requests that are looked at: anybody may send one, so keys can't be guessed."),
@@ -109,6 +120,15 @@ class Tap(Section, frozen=True, kw_only=True):
     limits: TapLimits = field(default_factory=TapLimits)
     certificate: Annotated[str, Meta(description="PEM file of the certificate chain.")] = ""
     private_key: Annotated[str, Meta(description="PEM file of its key.")] = ""
+    client_ca_file: Annotated[
+        str, Meta(description="CA certificates that clients' certificates are verified with; empty: none is asked for.")
+    ] = ""
+    client_crl_file: Annotated[
+        str, Meta(description="Revocation lists of these CAs (PEM); a CA without a current one signs for nobody.")
+    ] = ""
+    allowed_settings: Annotated[
+        tuple[str, ...], Meta(description="What clients may choose at start-up besides the usual: `options`, JDBC's.")
+    ] = ()
     plaintext_tokens: Annotated[
         bool, Meta(description="Accept a token over a connection without TLS. Only where nobody else can listen.")
     ] = False
@@ -149,6 +169,10 @@ def check_tap(tap: Tap, environments: Iterable[str], databases: Iterable[str]) -
         _known(f"tap.hosts.{host.name}", "environment", [host.environment], environments)
         if not (tap.certificate or any(each.certificate for each in tap.listeners)):
             raise SettingsError("tap.hosts need TLS: clients name the host in it", hint="set tap.certificate")
+    if wrong := sorted({name.lower() for name in tap.allowed_settings} & NEVER_ALLOWED):
+        raise SettingsError(
+            f"tap.allowed_settings: {wrong[0]} says who acts, or what a text means", hint="leave it out"
+        )
     _places(tap)
 
 

@@ -1,29 +1,44 @@
-"""Who may sign in at a tap, and where to: tokens for people and agents, SCRAM for services, roles by group."""
+"""Who may sign in at a tap, and where to: tokens for people and agents, SCRAM for services, certificates for whoever is
+listed; roles by group. `docs/sign-in.md` says it for users.
+"""
 
 from __future__ import annotations
 
-from typing import Literal
+from fnmatch import fnmatchcase
+
+from msgspec.structs import replace
 
 from taprail.connectors.oidc.tokens import TokenRules, TokenVerifier
-from taprail.connectors.postgres.signin import Identity, Login, ScramSecret, scram_secret
+from taprail.connectors.postgres.certificates import name_of
+from taprail.connectors.postgres.oauth import Offer
+from taprail.connectors.postgres.scram import ScramSecret, scram_secret
+from taprail.connectors.postgres.signin import Identity, Login, Method
 from taprail.connectors.postgres.upstream import Target
 from taprail.schemas.errors import RefusedError
 from taprail.schemas.records import Person
+from taprail.streams.identity.speaks_for import Speaker, Speakers
 from taprail.streams.routing import Directory
-from taprail.streams.settings import IdentityProvider, Loaded
+from taprail.streams.settings import IdentityProvider, Loaded, Service
+from taprail.streams.settings_signin import Certificate
 from taprail.streams.upstreams import target_of, upstream_tls
+
+OURSELVES = "taprail"  # the issuer of service accounts, which the tap's own settings name
 
 
 class SignIn:
     """Implements `Authenticator` and `Route` from the settings. Secrets are read once, at the start."""
 
     def __init__(self, loaded: Loaded) -> None:
-        self._verifier = TokenVerifier(token_rules(loaded.settings.identity))
+        settings = loaded.settings
+        self._provider, self._rules = settings.identity, settings.sign_in
+        self._verifier = TokenVerifier(token_rules(settings.identity))
         self._services = {
-            s.name: (Person(s.name, s.name, s.kind, s.groups, "taprail"), scram_secret(loaded.secret(s.password)))
-            for s in loaded.settings.services
+            s.name: (Person(s.name, s.name, s.kind, s.groups, OURSELVES), scram_secret(loaded.secret(s.password)))
+            for s in settings.services
         }
-        self._directory = Directory(loaded.settings.databases, loaded.settings.tap)
+        self._certificates = {name_of(*each.name.split(":", 1)): each for each in settings.certificates}
+        self.speakers = Speakers({s.name: _speaker(loaded, s) for s in settings.services}, self._verifier)
+        self._directory = Directory(settings.databases, settings.tap)
         self._passwords = {
             (d.name, mapping.role): loaded.secret(mapping.password, f"databases.{d.name}.roles")
             for d in loaded.settings.databases
@@ -31,28 +46,53 @@ class SignIn:
         }
         self._tls = {d.name: upstream_tls(d, loaded) for d in loaded.settings.databases}
 
-    def method(self, login: Login) -> Literal["token", "scram", "none"]:
-        return "scram" if login.user in self._services else "token"
+    def method(self, login: Login) -> Method:
+        if self._shown(login) is not None:
+            return "certificate"
+        if login.user in self._services:
+            return "scram"
+        for rule in self._rules:
+            if _fits(rule.users, login.user) and _fits(rule.databases, login.database):
+                return "oauth" if rule.method == "oauth" else "token"
+        return "token"
 
     async def token(self, login: Login, token: str) -> Identity:
         """The token says who it is; the user name that the client sent must be that person's, or it is a mistake."""
-        person = (await self._verifier.verify(token)).person
+        verified = await self._verifier.verify(token)
+        person = verified.person
         if login.user not in (person.subject, person.name):
             raise RefusedError(
                 f"the token is {person.name}'s, but the connection asks for user {login.user!r}",
                 hint=f"connect as user {person.subject!r}",
             )
-        return Identity(person, "oidc")
+        return Identity(person, "oidc", expires_us=self._end(verified.expires_us))
+
+    def offer(self, login: Login) -> Offer:
+        issuer = self._provider.issuer.rstrip("/")
+        return Offer(f"{issuer}/.well-known/openid-configuration", self._provider.scope)
 
     def secret(self, login: Login) -> ScramSecret | None:
         found = self._services.get(login.user)
         return found[1] if found else None
 
     def identity(self, login: Login) -> Identity:
+        shown = self._shown(login)
+        if shown is not None:
+            issuer = self._provider.issuer if shown.kind == "person" else OURSELVES
+            person = Person(shown.subject or shown.user, shown.user, shown.kind, shown.groups, issuer)
+            return Identity(person, "certificate", expires_us=self._end(login.certificate_expires_us))
         found = self._services.get(login.user)
         if found is None:
             raise RefusedError(f"there is no service {login.user!r}", hint="sign in with an access token")
         return Identity(found[0], "scram")
+
+    async def speaks_for(self, login: Login, identity: Identity, statement: str) -> Identity:
+        """The person whom a service names; the session is the person's own, and ends when the statement does."""
+        if identity.person.issuer != OURSELVES:
+            raise RefusedError("only a service account may say who acts in its session", hint="sign in as yourself")
+        spoken = await self.speakers.verify(identity.person.subject, statement)
+        ends = [end for end in (identity.expires_us, self._end(spoken.expires_us)) if end]
+        return replace(identity, person=spoken.person, expires_us=min(ends, default=0))
 
     def route(self, login: Login, identity: Identity) -> Target:
         """The first of the database's roles that one of the person's groups maps to."""
@@ -66,6 +106,39 @@ class SignIn:
             )
         return target_of(database, role, self._passwords[database.name, role], self._tls[database.name])
 
+    def _shown(self, login: Login) -> Certificate | None:
+        """Whom the client's certificate proves it to be. Raises RefusedError where that is only somebody else.
+
+        One that isn't listed proves nothing: whoever shows it is asked for a token or a password, like anybody.
+        """
+        proven = [self._certificates[name] for name in login.certificate if name in self._certificates]
+        if not proven:
+            return None
+        for each in proven:
+            if each.user == login.user:
+                return each
+        raise RefusedError(
+            f"the certificate is {proven[0].user}'s, but the connection asks for user {login.user!r}",
+            hint=f"connect as user {proven[0].user!r}, or without the certificate (sslcertmode=disable)",
+        )
+
+    def _end(self, expires_us: int) -> int:
+        """When a session ends whose proof ends then."""
+        if self._provider.session_end == "never" or not expires_us:
+            return 0
+        return expires_us + self._provider.leeway_seconds * 1_000_000
+
+
+def _speaker(loaded: Loaded, service: Service) -> Speaker:
+    key = b""
+    if service.statement_key is not None:
+        key = loaded.secret(service.statement_key, f"services.{service.name}.statement_key").encode()
+    return Speaker(service.name, service.speaks_for, key)
+
+
+def _fits(patterns: tuple[str, ...], name: str) -> bool:
+    return any(fnmatchcase(name, pattern) for pattern in patterns)
+
 
 def token_rules(identity: IdentityProvider) -> TokenRules:
     return TokenRules(
@@ -75,4 +148,5 @@ def token_rules(identity: IdentityProvider) -> TokenRules:
         kind_claim=identity.kind_claim,
         agent_clients=identity.agent_clients,
         require_at_jwt=identity.require_at_jwt,
+        leeway_seconds=identity.leeway_seconds,
     )

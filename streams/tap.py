@@ -32,6 +32,7 @@ from taprail.schemas.errors import SpoolError, StackError
 from taprail.schemas.guard import Facts, Request, Result, SessionContext, Ticket, Verdict
 from taprail.streams.approvals.waiter import DecisionDesk
 from taprail.streams.gate import TapGate
+from taprail.streams.identity.passed_on import pass_on
 from taprail.streams.masking.classify import classify
 from taprail.streams.policy.decision import RuleSettings
 from taprail.streams.policy.guard import PolicyGuard
@@ -97,8 +98,9 @@ async def _serve(whole: Loaded, process: int, stop: threading.Event, ready: Call
         """What who comes in is served with: again at each reload."""
         guard = PolicyGuard(lambda name: watchers[name].catalog, rule_settings(now.settings.policy))
         sign_in = SignIn(now)
-        hooks = Hooks(sign_in, sign_in.route, guard, recorder, TapGate(guard, desk, watchers))
-        return Serving(hooks, limits_of(now.settings.tap.limits), now.settings.tap.plaintext_tokens)
+        hooks = Hooks(sign_in, sign_in.route, guard, recorder, TapGate(guard, desk, watchers), pass_on(now))
+        allowed = frozenset(name.lower() for name in now.settings.tap.allowed_settings)
+        return Serving(hooks, limits_of(now.settings.tap.limits), now.settings.tap.plaintext_tokens, allowed)
 
     proxy = Proxy(tap.id, serving(loaded), process=process, forward=forward_to(whole))
     reloader = Reloader(loaded, process, proxy, watchers, serving)

@@ -6,6 +6,7 @@ import ssl
 
 import msgspec
 
+from taprail.connectors.postgres.certificates import ask_for_certificates
 from taprail.connectors.postgres.limits import Limits
 from taprail.connectors.postgres.listener import Address
 from taprail.connectors.postgres.tls import ServerTls
@@ -59,6 +60,14 @@ def server_context(loaded: Loaded, certificate: str, private_key: str, setting: 
             f"{setting}.certificate: {certificate} with {private_key}: {reason}",
             hint="both are PEM files; the chain begins with the server's own certificate",
         ) from error
+    tap = loaded.settings.tap
+    if tap.client_ca_file:  # in every context: with SNI it is the chosen one's CAs that count
+        lists = str(loaded.path(tap.client_crl_file)) if tap.client_crl_file else ""
+        try:
+            ask_for_certificates(context, str(loaded.path(tap.client_ca_file)), lists)
+        except (OSError, ssl.SSLError) as error:
+            text = f"tap.client_ca_file: {tap.client_ca_file} {tap.client_crl_file}: {error}"
+            raise SettingsError(text, hint="PEM files of CA certificates, and of their revocation lists") from error
     return context
 
 

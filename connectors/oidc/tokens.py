@@ -31,6 +31,7 @@ class TokenRules(Struct, frozen=True):
     kind_claim: str = "actor_type"
     agent_clients: tuple[str, ...] = ()
     require_at_jwt: bool = True
+    leeway_seconds: int = LEEWAY_SECONDS
 
 
 class Token(Struct, frozen=True):
@@ -81,7 +82,7 @@ class TokenVerifier:
                 algorithms=ALGORITHMS,
                 audience=self.rules.audience,
                 issuer=self.rules.issuer,
-                leeway=LEEWAY_SECONDS,
+                leeway=self.rules.leeway_seconds,
                 options={"require": ["iss", "exp", "aud", "sub", "iat", "jti"]},
             )
         except jwt.ExpiredSignatureError:

@@ -34,6 +34,7 @@ class Limits(Struct, frozen=True):
                          inside a transaction, whose locks others wait for (25P03)
     statement_seconds    of one statement, its rows included; it is cancelled (57014). Waiting for an approval is not
                          running
+    expiry_grace_seconds what runs when the person's token expires, or an open transaction, may go on for so long
     keepalive_seconds    silence on a TCP connection after which the system asks whether the peer is still there; one
                          that doesn't answer is given up after twice as long
 
@@ -42,6 +43,10 @@ class Limits(Struct, frozen=True):
     arrivals             connections that haven't signed in. Above it the oldest that hasn't said who it is makes room
     sessions             open sessions
     sessions_per_person  open sessions of one person or service; 0 for no limit
+    failed_sign_ins_per_minute
+                         of one client address and user name; then it isn't asked any more until some are forgotten.
+                         Passwords can't be guessed at this rate; a program with an old token doesn't notice. 0 for no
+                         limit
     """
 
     startup_bytes: int = 10_000
@@ -62,8 +67,10 @@ class Limits(Struct, frozen=True):
     idle_seconds: float = 0.0
     idle_in_transaction_seconds: float = 0.0
     statement_seconds: float = 0.0
+    expiry_grace_seconds: float = 0.0
     keepalive_seconds: int = 60
     cancels_per_second: float = 50.0
     arrivals: int = 2_000
     sessions: int = 5_000
     sessions_per_person: int = 0
+    failed_sign_ins_per_minute: int = 30

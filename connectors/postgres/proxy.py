@@ -13,16 +13,20 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Protocol
 
 from msgspec import Struct
 
+from taprail.connectors.postgres import certificates, startup, timeouts
 from taprail.connectors.postgres import messages as wire
-from taprail.connectors.postgres import startup, timeouts
+from taprail.connectors.postgres.attempts import Attempts, TooManyAttempts
 from taprail.connectors.postgres.cancel import CancelKeys, Forward
 from taprail.connectors.postgres.channel import Channel
+from taprail.connectors.postgres.expiry import Expiry
 from taprail.connectors.postgres.limits import Limits
 from taprail.connectors.postgres.listener import Address, Listener, take
+from taprail.connectors.postgres.oauth import Discovered
 from taprail.connectors.postgres.relay import Relay
 from taprail.connectors.postgres.session import Session
 from taprail.connectors.postgres.signin import Authenticator, Identity, Login, authenticate, first_packet
@@ -34,12 +38,19 @@ from taprail.schemas.records import Person
 
 log = logging.getLogger(__name__)
 _LINGER_SECONDS = 5.0
+PERSON_SETTING = "taprail.person"  # a client's is a signed statement; the server's is what `Hooks.pass_on` makes
 
 
 class Route(Protocol):
     """Where a signed-in person's session goes. Raises RefusedError where the person may not go there."""
 
     def __call__(self, login: Login, identity: Identity) -> Target: ...
+
+
+class PassOn(Protocol):
+    """Settings that tell the server who acts. `port` is the tap's own, as the server sees it; 0 over a Unix socket."""
+
+    def __call__(self, target: Target, person: Person, session: str, port: int) -> dict[str, str]: ...
 
 
 class Hooks(Struct, frozen=True):
@@ -50,6 +61,7 @@ class Hooks(Struct, frozen=True):
     guard: Guard
     recorder: Recorder
     gate: Gate
+    pass_on: PassOn | None = None
 
 
 class Serving(Struct, frozen=True):
@@ -89,11 +101,23 @@ class _Arrival:
 class _Open:
     """A session."""
 
-    __slots__ = ("person", "relay", "session", "stopwatch")
+    __slots__ = ("expiry", "person", "relay", "session", "stopwatch")
 
-    def __init__(self, session: Session, relay: Relay, person: tuple[str, str]) -> None:
+    def __init__(self, session: Session, relay: Relay, person: tuple[str, str], expires_us: int) -> None:
         self.session, self.relay, self.person = session, relay, person
         self.stopwatch = timeouts.Stopwatch(session.limits)
+        self.expiry = Expiry(expires_us, session.limits.expiry_grace_seconds, self._at_work, self._expired)
+
+    def end(self, sqlstate: str, text: str) -> None:
+        if self.session.busy and self.session.wait is None:  # PostgreSQL runs on for a client that has gone
+            self.relay.cancel()
+        self.relay.stop(sqlstate, text)
+
+    def _at_work(self) -> bool:
+        return self.session.busy or self.session.context.transaction_status != "I"
+
+    def _expired(self) -> None:
+        self.end("57P01", "terminating connection: what this session was signed in with has expired")
 
 
 class Proxy:
@@ -116,6 +140,7 @@ class Proxy:
             serving = Serving(serving, limits or Limits(), plaintext_tokens)
         self.serving = serving
         self._tls = ServerTls(tls) if tls is not None else None
+        self._attempts = Attempts(self.serving.limits.failed_sign_ins_per_minute)
         self.cancels = CancelKeys(serving.limits.cancels_per_second, process, forward)
         self._open: set[_Open] = set()
         self._persons: Counter[tuple[str, str]] = Counter()
@@ -179,9 +204,7 @@ class Proxy:
             arrival.endings.append(_Ending(match, sqlstate, text))
         matching = [each for each in self._open if match(each.session.context)]
         for each in matching:
-            if each.session.busy and each.session.wait is None:  # PostgreSQL runs on for a client that has gone
-                each.relay.cancel()
-            each.relay.stop(sqlstate, text)
+            each.end(sqlstate, text)
         return len(matching)
 
     async def close(self) -> None:
@@ -239,7 +262,7 @@ class Proxy:
             return
         except ServerRefused as error:
             _say(arrival, error.sqlstate, error)
-        except RefusedError as error:
+        except (RefusedError, Discovered) as error:
             _say(arrival, "28000", error)
         except SpoolError as error:
             _say(arrival, "58030", error)
@@ -272,26 +295,44 @@ class Proxy:
                 raise RefusedError("this address of the tap takes TLS only", hint="connect with sslmode=require")
             if len(self._open) >= serving.limits.sessions:
                 raise ServerRefused("the tap has too many sessions already", "53300", "close some, or raise its limit")
-            wanted = startup.wanted(packet, serving.allowed_settings)
+            wanted = startup.wanted(packet, serving.allowed_settings | {PERSON_SETTING})
+            statement = wanted.settings.pop(PERSON_SETTING, "")
             channel.write(startup.negotiate(wanted))
-            identity = await authenticate(
-                channel, login, hooks.authenticator, serving.limits, plaintext_tokens=serving.plaintext_tokens
-            )
+            identity = await self._identify(serving, channel, login, statement)
             self._one_more(identity.person, serving.limits)
             target = hooks.route(login, identity)
-            opened = await sign_in(target, wanted.settings, serving.limits)
-            context = _context(self._tap, login, identity, target, opened)
+            session = str(uuid.uuid4())
+            told = partial(hooks.pass_on, target, identity.person, session) if hooks.pass_on is not None else None
+            opened = await sign_in(target, wanted.settings, serving.limits, told)
+            context = _context(self._tap, session, login, identity, target, opened)
             self._one_more(identity.person, serving.limits)  # others of the same person came in meanwhile
             for ending in arrival.endings:
                 if ending.match(context):
                     raise ServerRefused(ending.text, ending.sqlstate)
-            self._begin(serving, channel, wanted, context, target, opened)
+            self._begin(serving, channel, wanted, context, target, opened, identity.expires_us)
         except BaseException as error:
             if opened is not None:
                 opened.channel.abort()
-            if isinstance(error, RefusedError):
+            if isinstance(error, RefusedError) and not isinstance(error, TooManyAttempts):
                 hooks.recorder.session(_refused_context(self._tap, login, identity), "refused", error.message)
             raise
+
+    async def _identify(self, serving: Serving, channel: Channel, login: Login, statement: str) -> Identity:
+        """Who it is, or whom a service account's signed statement names. Raises RefusedError, and counts it."""
+        authenticator, who = serving.hooks.authenticator, (login.client_address, login.user)
+        self._attempts.per_minute = serving.limits.failed_sign_ins_per_minute
+        self._attempts.check(*who, time.monotonic())
+        try:
+            identity = await authenticate(
+                channel, login, authenticator, serving.limits, plaintext_tokens=serving.plaintext_tokens
+            )
+            if statement:
+                identity = await authenticator.speaks_for(login, identity, statement)
+        except RefusedError:
+            self._attempts.failed(*who, time.monotonic())
+            raise
+        self._attempts.succeeded(*who)
+        return identity
 
     def _one_more(self, person: Person, limits: Limits) -> None:
         """Raises ServerRefused where a person has as many sessions as one may have."""
@@ -311,6 +352,7 @@ class Proxy:
         context: SessionContext,
         target: Target,
         opened: Opened,
+        expires_us: int,
     ) -> None:
         """Everybody has signed in: write the session down and begin."""
         recorder = serving.hooks.recorder
@@ -320,6 +362,7 @@ class Proxy:
 
         def closed(reason: str) -> None:
             self._open.discard(entry)
+            entry.expiry.stop()
             self._persons[entry.person] -= 1
             if not self._persons[entry.person]:
                 del self._persons[entry.person]
@@ -332,7 +375,7 @@ class Proxy:
 
         relay = Relay(session, channel, opened, target, serving.hooks.gate, closed)
         pid, key = self.cancels.add(min(wanted.minor, startup.NEWEST_MINOR), relay.cancel)
-        entry = _Open(session, relay, _key(context.person))
+        entry = _Open(session, relay, _key(context.person), expires_us)
         self._open.add(entry)
         self._persons[entry.person] += 1
         if self._looking is None and timeouts.any_limit(serving.limits):
@@ -361,9 +404,11 @@ class Proxy:
                     each.relay.cancel()
 
 
-def _context(tap: str, login: Login, identity: Identity, target: Target, opened: Opened) -> SessionContext:
+def _context(
+    tap: str, session: str, login: Login, identity: Identity, target: Target, opened: Opened
+) -> SessionContext:
     return SessionContext(
-        session=str(uuid.uuid4()),
+        session=session,
         tap=tap,
         environment=target.environment,
         server=target.server,
@@ -398,6 +443,7 @@ def _login(address: Address, channel: Channel, packet: startup.StartupMessage) -
     parameters = packet.parameters
     user = parameters.get("user", "")
     peer = channel.transport.get_extra_info("peername")
+    certificate = channel.transport.get_extra_info("peercert")
     return Login(
         user=user,
         database=parameters.get("database", "") or user,
@@ -407,6 +453,8 @@ def _login(address: Address, channel: Channel, packet: startup.StartupMessage) -
         listener=address.name,
         server_name=address.tls.asked(channel) if address.tls is not None else "",
         unix=bool(address.directory),
+        certificate=certificates.names_in(certificate),
+        certificate_expires_us=certificates.expires_us(certificate),
     )
 
 

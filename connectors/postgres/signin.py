@@ -1,38 +1,37 @@
-"""How a client signs in at the tap: with an access token as its password, or with SCRAM-SHA-256.
+"""How a client signs in at the tap: an access token (as the password, or by OAUTHBEARER), SCRAM, or a certificate.
 
-Source: PostgreSQL documentation, chapters 54.2.1 "Start-up" and 54.3 "SASL Authentication"; RFC 5802, RFC 7677.
+Source: PostgreSQL documentation, chapters 54.2.1 "Start-up" and 54.3 "SASL Authentication".
 Who may sign in is decided by an `Authenticator`, which the composition root passes in.
 """
 
 from __future__ import annotations
 
-import hashlib
-import hmac
-import os
 import ssl
 from typing import Literal, Protocol
 
-import scramp
 from msgspec import Struct
 
 from taprail.connectors.postgres import messages as wire
-from taprail.connectors.postgres import startup
+from taprail.connectors.postgres import oauth, scram, startup
 from taprail.connectors.postgres.channel import Channel
 from taprail.connectors.postgres.limits import Limits
+from taprail.connectors.postgres.scram import SCRAM, ScramSecret
 from taprail.schemas.errors import ProtocolError, RefusedError
 from taprail.schemas.records import Person
 
-SCRAM = "SCRAM-SHA-256"
-_OK, _CLEARTEXT, _SASL, _SASL_CONTINUE, _SASL_FINAL = 0, 3, 10, 11, 12
-_FAKE_KEY = os.urandom(32)  # an unknown user gets a challenge like any other, the same one every time
+Method = Literal["token", "oauth", "scram", "certificate", "none"]
+_CLEARTEXT, _SASL, _SASL_CONTINUE, _SASL_FINAL = 3, 10, 11, 12
 
 
 class Login(Struct, frozen=True):
-    """Who asks to come in. Nothing of it is proven yet.
+    """Who asks to come in. Nothing of it is proven yet, but for the certificate.
 
     listener      name of the address that the connection came in on
     server_name   the host name that the client asked for with SNI, in lower case; '' for none
     unix          the connection is a Unix socket's: nobody else can listen, so a token may come in the clear
+    certificate   names in the client's certificate, which TLS has verified: see `certificates.names_in`
+    certificate_expires_us
+                  when that certificate ends, microseconds since 1970 UTC
     """
 
     user: str
@@ -43,34 +42,36 @@ class Login(Struct, frozen=True):
     listener: str = ""
     server_name: str = ""
     unix: bool = False
+    certificate: tuple[str, ...] = ()
+    certificate_expires_us: int = 0
 
 
 class Identity(Struct, frozen=True):
-    """Who it is. `purpose` is what the access is for, where the token or the grant says so."""
+    """Who it is.
+
+    purpose     what the access is for, where the token or the grant says so
+    expires_us  when the proof ends and the session with it, microseconds since 1970 UTC; 0 for never
+    """
 
     person: Person
-    method: Literal["oidc", "scram", "none"]
+    method: Literal["oidc", "scram", "certificate", "none"]
     purpose: str = ""
-
-
-class ScramSecret(Struct, frozen=True):
-    """What a verifier of SCRAM-SHA-256 keeps of a password (RFC 5802, section 3)."""
-
-    salt: bytes
-    stored_key: bytes
-    server_key: bytes
-    iterations: int
+    expires_us: int = 0
 
 
 class Authenticator(Protocol):
     """Decides who may sign in; every method may raise RefusedError, whose message the client sees."""
 
-    def method(self, login: Login) -> Literal["token", "scram", "none"]:
+    def method(self, login: Login) -> Method:
         """How this user proves who it is."""
         ...
 
     async def token(self, login: Login, token: str) -> Identity:
-        """Verify an access token that came as the password."""
+        """Verify an access token."""
+        ...
+
+    def offer(self, login: Login) -> oauth.Offer:
+        """Where a client that has no token gets one."""
         ...
 
     def secret(self, login: Login) -> ScramSecret | None:
@@ -78,7 +79,11 @@ class Authenticator(Protocol):
         ...
 
     def identity(self, login: Login) -> Identity:
-        """Who the user is, after SCRAM has proven it, or where no proof is asked for."""
+        """Who the user is, after SCRAM or TLS has proven it, or where no proof is asked for."""
+        ...
+
+    async def speaks_for(self, login: Login, identity: Identity, statement: str) -> Identity:
+        """Verify a signed statement that somebody else acts in this session; who acts."""
         ...
 
 
@@ -109,13 +114,15 @@ async def authenticate(
 ) -> Identity:
     """Ask for the proof and check it. Raises RefusedError or ProtocolError; AuthenticationOk isn't sent here."""
     method = authenticator.method(login)
-    if method == "none":
+    if method in ("none", "certificate"):
         return authenticator.identity(login)
     if method == "scram":
         await _scram(channel, authenticator.secret(login), login, limits)
         return authenticator.identity(login)
     if not (channel.encrypted or login.unix or plaintext_tokens):
         raise RefusedError("an access token needs TLS", hint="connect with sslmode=require or stricter")
+    if method == "oauth":
+        return await _oauth(channel, login, authenticator, limits)
     channel.write(wire.authentication(_CLEARTEXT))
     body = await _password_message(channel, limits)
     if not body.endswith(b"\0") or b"\0" in body[:-1]:
@@ -129,51 +136,41 @@ async def authenticate(
     return await authenticator.token(login, token)
 
 
+async def _oauth(channel: Channel, login: Login, authenticator: Authenticator, limits: Limits) -> Identity:
+    """OAUTHBEARER. Raises Discovered where the client had no token and now knows where to get one."""
+    token = oauth.bearer_token(await _initial_response(channel, oauth.OAUTHBEARER, limits))
+    reason: RefusedError | oauth.Discovered = oauth.Discovered(
+        "an access token is needed", hint="the client that asked for its address comes back with one"
+    )
+    if token:
+        try:
+            return await authenticator.token(login, token)
+        except RefusedError as error:
+            reason = error
+    channel.write(wire.authentication(_SASL_CONTINUE, oauth.refusal(authenticator.offer(login))))
+    if await _password_message(channel, limits) != oauth.KVSEP:
+        raise ProtocolError("the client goes on after OAUTHBEARER has failed")
+    raise reason
+
+
 async def _scram(channel: Channel, secret: ScramSecret | None, login: Login, limits: Limits) -> None:
-    """The server's side of SCRAM-SHA-256. Like PostgreSQL it ignores the name inside: libpq leaves it empty."""
-    channel.write(wire.authentication(_SASL, SCRAM.encode() + b"\0\0"))
+    async def ask(challenge: bytes) -> bytes:
+        channel.write(wire.authentication(_SASL_CONTINUE, challenge))
+        return await _password_message(channel, limits)
+
+    first = await _initial_response(channel, SCRAM, limits)
+    channel.write(wire.authentication(_SASL_FINAL, await scram.exchange(login.user, secret, first, ask)))
+
+
+async def _initial_response(channel: Channel, mechanism: str, limits: Limits) -> bytes:
+    """Offer one mechanism, and take what the client begins it with. Raises ProtocolError."""
+    channel.write(wire.authentication(_SASL, mechanism.encode() + b"\0\0"))
     reader = wire.Reader(await _password_message(channel, limits), "SASLInitialResponse")
-    mechanism, response = reader.string(), reader.take(reader.int32())
+    chosen, response = reader.string(), reader.take(reader.int32())
     reader.end()
-    failed = RefusedError(f'password authentication failed for user "{login.user}"')
-    if mechanism.decode("latin-1") != SCRAM:
+    if chosen != mechanism.encode():
         raise ProtocolError("the client chose a SASL mechanism that wasn't offered")
-    known = secret or _fake_secret(login.user)
-    values = (known.salt, known.stored_key, known.server_key, known.iterations)
-    server = scramp.ScramMechanism(SCRAM).make_server(lambda _: values)
-    try:
-        header, bare = _client_first(response)
-        server.set_client_first(f"{header}n=-,{bare.partition(',')[2]}")
-        server.client_first_bare = bare
-        channel.write(wire.authentication(_SASL_CONTINUE, server.get_server_first().encode()))
-        server.set_client_final((await _password_message(channel, limits)).decode())
-        final = server.get_server_final().encode()
-    except (scramp.ScramException, UnicodeDecodeError) as error:
-        raise failed from error
-    if secret is None:
-        raise failed
-    channel.write(wire.authentication(_SASL_FINAL, final))
-
-
-def _client_first(response: bytes) -> tuple[str, str]:
-    """(GS2 header, the rest) of client-first-message. Raises ProtocolError."""
-    parts = response.decode().split(",", 2)
-    if len(parts) != 3 or not parts[2].startswith("n="):
-        raise ProtocolError("the client's first SCRAM message is malformed")
-    return f"{parts[0]},{parts[1]},", parts[2]
-
-
-def _fake_secret(user: str) -> ScramSecret:
-    def derived(what: str) -> bytes:
-        return hmac.new(_FAKE_KEY, f"{what} {user}".encode(), hashlib.sha256).digest()
-
-    return ScramSecret(derived("salt")[:16], derived("stored"), derived("server"), 4096)
-
-
-def scram_secret(password: str, iterations: int = 4096) -> ScramSecret:
-    """Derive what to keep of a password, with a random salt."""
-    salt, stored_key, server_key, count = scramp.ScramMechanism(SCRAM).make_auth_info(password, iterations)
-    return ScramSecret(salt, stored_key, server_key, count)
+    return response
 
 
 async def _password_message(channel: Channel, limits: Limits) -> bytes:

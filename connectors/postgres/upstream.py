@@ -9,6 +9,7 @@ import asyncio
 import hashlib
 import socket
 import ssl
+from collections.abc import Callable
 
 import scramp
 from msgspec import Struct, field
@@ -18,11 +19,12 @@ from taprail.connectors.postgres import startup
 from taprail.connectors.postgres.channel import Channel, connect
 from taprail.connectors.postgres.limits import Limits
 from taprail.connectors.postgres.listener import keep_alive
-from taprail.connectors.postgres.signin import SCRAM
+from taprail.connectors.postgres.scram import SCRAM
 from taprail.connectors.postgres.tls import ALPN, check_alpn
 from taprail.schemas.errors import ProtocolError, RefusedError
 
 _OK, _CLEARTEXT, _MD5, _SASL, _SASL_CONTINUE, _SASL_FINAL = 0, 3, 5, 10, 11, 12
+_ITERATIONS_MAX = 1_000_000  # about a second; PostgreSQL's own are 4096
 _PASSED_ON = ("22", "3D", "42", "53", "55", "57")  # a setting's value, no such database, too many connections, ...
 
 
@@ -136,11 +138,20 @@ def _keep_alive(channel: Channel, limits: Limits) -> None:
         keep_alive(made, limits)
 
 
-async def sign_in(target: Target, settings: dict[str, str], limits: Limits) -> Opened:
-    """Connect and sign in. Raises ServerRefused, ProtocolError. `settings` go along as start-up parameters."""
+async def sign_in(
+    target: Target, settings: dict[str, str], limits: Limits, told: Callable[[int], dict[str, str]] | None = None
+) -> Opened:
+    """Connect and sign in. Raises ServerRefused, ProtocolError. `settings` go along as start-up parameters.
+
+    `told` makes more of them from the connection's own TCP port (0 over a Unix socket), which the server sees, too.
+    As start-up parameters they are also what RESET and DISCARD ALL go back to.
+    """
     channel = await open_channel(target, limits)
     try:
-        parameters = {"user": target.role, "database": target.upstream_database, **settings, **startup.PINNED_SETTINGS}
+        own = channel.transport.get_extra_info("sockname")
+        more = told(int(own[1]) if isinstance(own, tuple) else 0) if told is not None else {}
+        who = {"user": target.role, "database": target.upstream_database}
+        parameters = {**who, **settings, **more, **startup.PINNED_SETTINGS}
         channel.write(startup.startup_packet(parameters, target.minor))
         await _authenticate(channel, target, limits)
         return await _until_ready(channel, target, limits)
@@ -210,7 +221,10 @@ async def _scram(channel: Channel, target: Target, mechanisms: bytes, limits: Li
     _password(channel, SCRAM.encode() + b"\0" + len(first).to_bytes(4, "big") + first)
     try:
         client.set_server_first((await _sasl(channel, target, _SASL_CONTINUE, limits)).decode())
-        _password(channel, client.get_client_final().encode())
+        if int(client.iterations) > _ITERATIONS_MAX:
+            raise ServerRefused(f"server {target.server} asks for {client.iterations} iterations of SCRAM", "08004")
+        final = await asyncio.to_thread(client.get_client_final)  # milliseconds of hashing, which others don't wait for
+        _password(channel, final.encode())
         client.set_server_final((await _sasl(channel, target, _SASL_FINAL, limits)).decode())
     except (scramp.ScramException, UnicodeDecodeError) as error:
         raise ServerRefused(f"server {target.server} doesn't know the role's password: {error}", "08004") from error

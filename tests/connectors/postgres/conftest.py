@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
+import os
 import re
 import shutil
 import tempfile
@@ -24,8 +25,9 @@ from taprail.connectors.local.postgres import Postgres
 from taprail.connectors.postgres import rows
 from taprail.connectors.postgres.limits import Limits
 from taprail.connectors.postgres.proxy import Hooks, Proxy
+from taprail.connectors.postgres.scram import ScramSecret, scram_secret
 from taprail.connectors.postgres.session import Session
-from taprail.connectors.postgres.signin import Identity, Login, ScramSecret, scram_secret
+from taprail.connectors.postgres.signin import Identity, Login
 from taprail.connectors.postgres.upstream import Target
 from taprail.schemas.errors import RefusedError, SpoolError
 from taprail.schemas.guard import Facts, Part, Release, Request, Result, SessionContext, Ticket, Verdict
@@ -206,9 +208,8 @@ class Bed:
         self.server, self.thread = server, thread
         self.guard, self.recorder, self.gate = ScriptedGuard(), MemoryRecorder(), ScriptedGate()
         self.target: Callable[[Login], Target] = self._target
-        hooks = Hooks(
-            ScriptedAuthenticator(), lambda login, _: self.target(login), self.guard, self.recorder, self.gate
-        )
+        authenticator = options.pop("authenticator", None) or ScriptedAuthenticator()
+        hooks = Hooks(authenticator, lambda login, _: self.target(login), self.guard, self.recorder, self.gate)
         options = {"plaintext_tokens": True, **options}
         self.proxy: Proxy = thread.run(self._make(hooks, options))
         self.port = thread.run(self.proxy.listen("127.0.0.1", 0))
@@ -273,7 +274,8 @@ class a_server:
         self._home = Path(tempfile.mkdtemp(prefix="taprail-tap-"))
         port = choose_ports(["postgres"], self._home / "ports.json")["postgres"]
         (self._home / "logs").mkdir()
-        self._server = Postgres(self._home / "postgres", port)
+        programs = os.environ.get("TAPRAIL_TEST_POSTGRES")  # another version's: see tests/postgres_versions.py
+        self._server = Postgres(self._home / "postgres", port, programs=Path(programs) if programs else None)
         self._server.start()
         return self._server
 

@@ -1,0 +1,135 @@
+"""`taprail.person()` in a database: who acts, as the tap says it and the database has verified it.
+
+For row-level security, column defaults and triggers:
+
+    CREATE POLICY own ON notes USING (author = (SELECT taprail.person()));
+
+taprail.person() gives text, the person's subject; taprail.claims() gives jsonb, everything that the tap said. Both are
+NULL where the session didn't come through a tap, so a policy that compares with them shows nothing; both raise an error
+where `taprail.person` is set to something that isn't the tap's word for this very connection. Written as a sub-select
+it is verified once for a statement, not for each row.
+
+What holds it together:
+- The setting is text that anybody could set. It counts only with an HMAC-SHA256 (RFC 2104) over it. PostgreSQL has
+  SHA-256 built in; the key's two pads are stored ready-made, because SQL can't XOR bytea.
+- The pads lie in a table that only its owner reads; the functions read it with their owner's rights (SECURITY DEFINER),
+  with a search_path that nobody else can put anything into.
+- A value names the TCP port that the tap connects from and when it did, and is refused on any other connection.
+  Without a port (a proxy between the tap and the server changes it) the time alone must fit.
+
+Needs no extension. PostgreSQL 14 or newer. Run as a superuser, or as a role with pg_read_all_stats: the age of the
+connection is looked up.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+SCHEMA = "taprail"
+SKEW_SECONDS = 60  # how far the tap's clock and the server's may be apart
+BLOCK_BYTES = 64  # of SHA-256: RFC 2104, section 2
+
+
+class Statement(NamedTuple):
+    """One statement, and why it is there."""
+
+    sql: str
+    reason: str
+
+
+# PL/pgSQL rather than SQL: an error must name what is wrong. PARALLEL RESTRICTED: settings and the connection are the
+# leader's. Comparing hashes of MACs, not MACs: how long it takes says nothing then.
+_CLAIMS = f"""
+DECLARE
+  said text := pg_catalog.current_setting('taprail.person', true);
+  text_ text;
+  claims jsonb;
+  started timestamptz;
+  said_at timestamptz;
+BEGIN
+  IF said IS NULL OR said = '' THEN
+    RETURN NULL;
+  END IF;
+  text_ := pg_catalog.substr(said, 66);
+  IF NOT EXISTS (
+    SELECT FROM {SCHEMA}.person_keys AS k
+    WHERE pg_catalog.sha256(pg_catalog.convert_to(pg_catalog.substr(said, 1, 65), 'UTF8')) =
+      pg_catalog.sha256(pg_catalog.convert_to(pg_catalog.encode(pg_catalog.sha256(k.outer_pad ||
+        pg_catalog.sha256(k.inner_pad || pg_catalog.convert_to(text_, 'UTF8'))), 'hex') || ' ', 'UTF8'))
+  ) THEN
+    RAISE EXCEPTION 'taprail.person was not set by a tap of this database' USING ERRCODE = '42501';
+  END IF;
+  claims := text_::jsonb;
+  SELECT a.backend_start INTO started FROM pg_catalog.pg_stat_get_activity(pg_catalog.pg_backend_pid()) AS a;
+  said_at := pg_catalog.to_timestamp((claims ->> 'time')::numeric::float8 / 1000000);
+  IF ((claims ? 'port') AND (claims ->> 'port')::int IS DISTINCT FROM pg_catalog.inet_client_port())
+    OR started IS NULL OR said_at < started - interval '{SKEW_SECONDS} seconds'
+    OR (NOT (claims ? 'port') AND said_at > started + interval '{SKEW_SECONDS} seconds')
+  THEN
+    RAISE EXCEPTION 'taprail.person was set for another connection' USING ERRCODE = '42501';
+  END IF;
+  RETURN claims;
+END"""
+
+
+def install(key: bytes) -> list[Statement]:
+    """The statements that put the functions into a database, to be run again with another key at any time.
+
+    `key` is `streams.identity.passed_on.key_of`'s. The statements hold what follows from it, so they are a secret and
+    must not go into a log; an older key is believed until `forget_keys` or the next but one.
+    """
+    inner, outer = (_pad(key, byte).hex() for byte in (0x36, 0x5C))
+    table = f"{SCHEMA}.person_keys"
+    definer = "STABLE PARALLEL RESTRICTED SECURITY DEFINER SET search_path = pg_catalog, pg_temp"
+    return [
+        Statement(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}", "a place for the tap's functions"),
+        Statement(f"GRANT USAGE ON SCHEMA {SCHEMA} TO PUBLIC", "everybody may ask who acts; nobody may create in it"),
+        Statement(
+            f"CREATE TABLE IF NOT EXISTS {table} (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, "
+            "inner_pad bytea NOT NULL UNIQUE, outer_pad bytea NOT NULL)",
+            "the keys that the tap's word is verified with",
+        ),
+        Statement(f"REVOKE ALL ON {table} FROM PUBLIC", "no ordinary role reads them"),
+        Statement(
+            f"INSERT INTO {table} (inner_pad, outer_pad) VALUES ('\\x{inner}', '\\x{outer}') ON CONFLICT DO NOTHING",
+            "this tap's key for this database",
+        ),
+        Statement(
+            f"DELETE FROM {table} WHERE inner_pad <> '\\x{inner}' AND id NOT IN "
+            f"(SELECT id FROM {table} WHERE inner_pad <> '\\x{inner}' ORDER BY id DESC LIMIT 1)",
+            "of older keys one is believed, for the sessions that are open while the key changes",
+        ),
+        Statement(
+            f"CREATE OR REPLACE FUNCTION {SCHEMA}.claims() RETURNS jsonb LANGUAGE plpgsql {definer} "
+            f"AS $claims${_CLAIMS}$claims$",
+            "everything that the tap says of who acts, verified",
+        ),
+        Statement(
+            f"CREATE OR REPLACE FUNCTION {SCHEMA}.person() RETURNS text LANGUAGE sql STABLE PARALLEL RESTRICTED "
+            f"SET search_path = pg_catalog, pg_temp AS $person$ SELECT {SCHEMA}.claims() ->> 'person' $person$",
+            "who acts, verified",
+        ),
+        Statement(f"GRANT EXECUTE ON FUNCTION {SCHEMA}.claims(), {SCHEMA}.person() TO PUBLIC", "policies call them"),
+    ]
+
+
+def forget_keys(key: bytes) -> list[Statement]:
+    """Believe this key only, from now on: sessions that were opened with another one lose their person."""
+    kept = _pad(key, 0x36).hex()
+    return [Statement(f"DELETE FROM {SCHEMA}.person_keys WHERE inner_pad <> '\\x{kept}'", "older keys aren't believed")]
+
+
+def remove() -> list[Statement]:
+    """Take it back. Fails while a policy or a default still calls the functions, and says which."""
+    return [
+        Statement(f"DROP FUNCTION IF EXISTS {SCHEMA}.person()", "who acts isn't told any more"),
+        Statement(f"DROP FUNCTION IF EXISTS {SCHEMA}.claims()", "nor what else the tap said"),
+        Statement(f"DROP TABLE IF EXISTS {SCHEMA}.person_keys", "nor are its keys kept"),
+    ]
+
+
+def _pad(key: bytes, byte: int) -> bytes:
+    """The key XOR ipad or opad: RFC 2104, section 2. `key` isn't longer than a block."""
+    if not 32 <= len(key) <= BLOCK_BYTES:
+        raise ValueError(f"a key of {len(key)} bytes")
+    return bytes(each ^ byte for each in key.ljust(BLOCK_BYTES, b"\0"))
