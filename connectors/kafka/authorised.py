@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, TopicCollection
 from confluent_kafka.admin import AclOperation, AdminClient
@@ -22,7 +23,8 @@ def lacks(config: Mapping[str, str | int], role: Role) -> list[str]:
     needs = {topic.name: _needed(role, topic.writers, topic.readers) for topic in TOPICS}
     needs = {name: operations for name, operations in needs.items() if operations}
     refused: list[KafkaError] = []
-    client = AdminClient({**config, "log_level": 0, "error_cb": refused.append})  # told in our own words
+    options: dict[str, Any] = {**config, "log_level": 0, "error_cb": refused.append}  # told in our own words
+    client = AdminClient(options)
     try:
         asked = client.describe_topics(
             TopicCollection(list(needs)), include_authorized_operations=True, request_timeout=TIMEOUT_S

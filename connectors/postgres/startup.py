@@ -48,6 +48,23 @@ ALLOWED_SETTINGS = frozenset(
 )
 # The parser that judges a text must read it exactly as the server does.
 PINNED_SETTINGS = {"client_encoding": "UTF8", "standard_conforming_strings": "on"}
+# Whatever an administrator allows besides: these say who acts, what is loaded, or how text is read.
+NEVER_ALLOWED = frozenset(
+    {
+        "allow_system_table_mods",
+        "backslash_quote",
+        "dynamic_library_path",
+        "local_preload_libraries",
+        "replication",
+        "role",
+        "row_security",
+        "session_authorization",
+        "session_preload_libraries",
+        "session_replication_role",
+        "transform_null_equals",
+        *PINNED_SETTINGS,
+    }
+)
 _SAME_AS_PINNED = {
     "client_encoding": frozenset({"utf8", "unicode"}),
     "standard_conforming_strings": frozenset({"on", "true", "yes", "1", "t", "y", "tru", "tr", "ye"}),
@@ -159,12 +176,12 @@ def _choose(settings: dict[str, str], name: str, value: str, also_allowed: froze
                 f"{name} is {PINNED_SETTINGS[name]} for every session of the tap, not {value!r}",
                 hint=f"connect with {name}={PINNED_SETTINGS[name]}",
             )
-    elif name in ALLOWED_SETTINGS or name in also_allowed:
+    elif name in ALLOWED_SETTINGS or (name in also_allowed and name not in NEVER_ALLOWED):
         settings[name] = value
     else:
         raise RefusedError(
             f"the setting {name!r} can't be chosen at start-up through the tap",
-            hint="leave it out of the connection string; an administrator can allow it in the tap's settings",
+            hint="leave it out of the connection string; an administrator can allow it (tap.allowed_settings)",
         )
 
 

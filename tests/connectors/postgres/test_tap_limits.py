@@ -15,7 +15,7 @@ from taprail.connectors.postgres import startup, timeouts
 from taprail.connectors.postgres.cancel import CancelKeys
 from taprail.connectors.postgres.limits import Limits
 from taprail.connectors.postgres.timeouts import Stopwatch
-from taprail.schemas.errors import StackError
+from taprail.schemas.errors import RefusedError, StackError
 from taprail.schemas.guard import Release
 
 
@@ -162,6 +162,20 @@ def test_a_pipeline_longer_than_the_limit_goes_through(beds):
     assert most < 2_000 + 64 * 1024 // 5  # what one read of the socket may bring
 
 
+# Settings at start-up -------------------------------------------------------------------------------------------------
+
+
+def test_an_administrator_may_allow_more_but_not_who_acts():
+    def wanted(name):
+        packet = startup.StartupMessage(0, {"user": "u", "options": f"-c {name}=x"})
+        return startup.wanted(packet, frozenset({"enable_seqscan", "my.setting", *startup.NEVER_ALLOWED})).settings
+
+    assert wanted("enable-seqscan") == {"enable_seqscan": "x"} and wanted("My.Setting") == {"my.setting": "x"}
+    for name in startup.NEVER_ALLOWED | {"enable_hashjoin"}:
+        with pytest.raises(RefusedError):
+            wanted(name)
+
+
 # CancelRequest --------------------------------------------------------------------------------------------------------
 
 
@@ -254,6 +268,6 @@ def test_a_server_that_negotiates_what_was_not_asked_for(bed, answer):
 
 
 def test_the_servers_keys_are_long_where_it_can_do_so(bed):
-    with bed.connect():
+    with bed.connect() as connection:
         [session] = bed.proxy._open
-        assert len(session.relay._opened.key) == 32
+        assert len(session.relay._opened.key) == (32 if connection.info.server_version >= 180_000 else 4)

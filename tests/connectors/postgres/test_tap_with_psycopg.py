@@ -47,7 +47,8 @@ def test_transactions_end_as_the_server_says(bed):
     assert ended["INSERT INTO t VALUES (1), (2)"] == ("ok", 2, "open")
     assert ended["ROLLBACK"][2] == "rolled_back"
     numbers = [(request.text, request.transaction) for request, _, _ in bed.recorder.statements]
-    assert [number for _, number in numbers] == [0, 0, 0, 1, 1, 1, 2, 2, 2]
+    first = numbers[0][1]  # servers before 18 are asked for search_path, in a transaction of its own
+    assert [number - first for _, number in numbers] == [0, 0, 0, 1, 1, 1, 2, 2, 2]
 
 
 def test_pipelines_keep_their_order(bed):
