@@ -173,6 +173,9 @@ class ScriptedAuthenticator:
             raise RefusedError("the access token isn't valid", hint="sign in again")
         return Identity(ANN, "oidc")
 
+    async def speaks_for(self, login: Login, identity: Identity, statement: str) -> Identity:
+        raise RefusedError("nobody speaks for anybody here")
+
     def secret(self, login: Login) -> ScramSecret | None:
         return self._secret if login.user == "service" else None
 
