@@ -198,7 +198,7 @@ class Verdict(Struct, frozen=True):
     mark            the statement may write, so it must carry a mark: 'carried', or 'impossible' where it can't
     hold_seconds    how long a held statement may wait
     hold_in_transaction  whether it may wait inside an open transaction, which keeps locks
-    inert           proven to change nothing of how the session's next text is read; false where that isn't known
+    inert           proven to change neither the catalog nor how the session's next text is read; false where not known
     """
 
     action: Action

@@ -12,6 +12,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import threading
 from collections.abc import Callable
@@ -47,6 +48,7 @@ from taprail.streams.tap_reload import Reloader, Watchers
 from taprail.streams.upstreams import catalog_connect, upstream_tls
 
 FOLLOW_RETRY_SECONDS = 1.0
+GARBAGE_THRESHOLD = 50_000  # a statement makes no cycles: what they would be looked for in are sessions
 DRAIN_SECONDS = 0.2
 _log = logging.getLogger("taprail.tap")
 
@@ -62,6 +64,9 @@ def serve(loaded: Loaded, stop: threading.Event, ready: Callable[[], None]) -> N
 def serve_one(loaded: Loaded, process: int, stop: threading.Event, ready: Callable[[], None]) -> None:
     """One of the tap's processes."""
     raise_file_limit()
+    gc.collect()
+    gc.freeze()  # what stays for good isn't looked through again
+    gc.set_threshold(GARBAGE_THRESHOLD)
     uvloop.run(_serve(loaded, process, stop, ready))
 
 
@@ -140,7 +145,7 @@ class TapRecorder:
         return self.inner.statement(request, verdict, approval=approval, held_sequence=held_sequence)
 
     def outcome(self, ticket: Ticket, request: Request, verdict: Verdict, result: Result) -> None:
-        if may_change_catalog(verdict.facts) and result.status != "denied":
+        if not verdict.inert and may_change_catalog(verdict.facts) and result.status != "denied":
             self._watchers[request.session.database].stale()
         self.inner.outcome(ticket, request, verdict, result)
 

@@ -33,7 +33,9 @@ TOPICS: dict[Kind, str] = {
     "session": "taprail.sessions",
 }
 IDLE_SECONDS = 0.5  # how long to sleep where nobody wakes us
-GATHER_SECONDS = 0.005  # a round takes what came meanwhile: a record at a time would take the tap's own processor
+# A round takes what came meanwhile: small ones would take the processors that statements need, ours and the broker's.
+GATHER_SECONDS, GATHER_BUSY_SECONDS = 0.005, 0.05
+BUSY_RECORDS = 50
 RETRY_SECONDS = 1.0
 ACKNOWLEDGE_SECONDS = 0.2  # how often the position is written down: a crash repeats at most that much
 IN_FLIGHT_MAX = 20_000
@@ -92,9 +94,9 @@ class Publisher:
             return
         saved_at = time.monotonic()
         while not self._stop.is_set():
-            before = self._sent
+            before, sent = self._sent, 0
             try:
-                self._send_more(frames)
+                sent = self._send_more(frames)
             except OSError as error:
                 _log.error("the spool can't be read: %s; trying again in %.0f s", error, RETRY_SECONDS)
                 self._stop.wait(RETRY_SECONDS)
@@ -109,23 +111,25 @@ class Publisher:
             if self._sent == before:
                 self._rest()
             else:
-                self._stop.wait(GATHER_SECONDS)
+                self._stop.wait(GATHER_SECONDS if sent < BUSY_RECORDS else GATHER_BUSY_SECONDS)
         self._send_more(frames)
         self._flush(2)
         self._settle()
         self._save()
 
-    def _send_more(self, frames: dict[Kind, bytes]) -> None:
-        """Hand over what has not been, as far as Kafka keeps up."""
-        if len(self._in_flight) >= IN_FLIGHT_MAX:
-            return
-        for place, record in self._spool.read(self._sent):
-            self._send(place, record, frames)
-            if self._failed is not None:
-                return
-            self._sent = place
-            if len(self._in_flight) >= IN_FLIGHT_MAX:
-                return
+    def _send_more(self, frames: dict[Kind, bytes]) -> int:
+        """Hand over what has not been, as far as Kafka keeps up; how many records that were."""
+        count = 0
+        if len(self._in_flight) < IN_FLIGHT_MAX:
+            for place, record in self._spool.read(self._sent):
+                self._send(place, record, frames)
+                if self._failed is not None:
+                    break
+                self._sent = place
+                count += 1
+                if len(self._in_flight) >= IN_FLIGHT_MAX:
+                    break
+        return count
 
     def _rest(self) -> None:
         """Until there is something to do: an answer of Kafka's, or a new record."""

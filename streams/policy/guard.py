@@ -230,7 +230,7 @@ class PolicyGuard:
             mask=plan,
             relations=tuple(map(_classified, facts.relations, relations)),
             lineage=_lineage(normalised, relations),
-            inert=inert(facts, mark),
+            inert=inert(facts, mark) and not facts.utility and facts.tag != "SELECT INTO",
         )
         if decision is None:
             return verdict
