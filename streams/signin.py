@@ -118,7 +118,7 @@ class SignIn:
             if each.user == login.user:
                 return each
         raise RefusedError(
-            f"the certificate is {proven[0].user}'s, but the connection asks for user {login.user!r}",
+            f"the certificate is for user {proven[0].user!r}, but the connection asks for {login.user!r}",
             hint=f"connect as user {proven[0].user!r}, or without the certificate (sslcertmode=disable)",
         )
 

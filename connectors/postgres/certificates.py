@@ -23,6 +23,8 @@ def ask_for_certificates(context: ssl.SSLContext, ca_file: str, crl_file: str = 
         context.load_verify_locations(crl_file)
         context.verify_flags |= ssl.VerifyFlags.VERIFY_CRL_CHECK_LEAF
     context.verify_mode = ssl.CERT_OPTIONAL
+    context.options |= ssl.OP_NO_TICKET  # a session that is resumed doesn't have its certificate verified again
+    context.num_tickets = 0
 
 
 def names_in(verified: dict[str, Any] | None) -> tuple[str, ...]:
