@@ -47,6 +47,9 @@ class Speaker(Struct, frozen=True):
     speaks_for: tuple[str, ...]
     key: bytes = field(default=b"")
 
+    def __repr__(self) -> str:
+        return f"Speaker({self.service!r}, {self.speaks_for!r})"
+
 
 class Spoken(Struct, frozen=True):
     """Who acts, and until when the statement of it holds: microseconds since 1970 UTC."""
