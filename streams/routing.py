@@ -10,9 +10,11 @@ from collections.abc import Iterable
 
 from taprail.connectors.postgres.signin import Login
 from taprail.connectors.postgres.tls import by_host
-from taprail.schemas.errors import RefusedError
+from taprail.connectors.postgres.upstream import ServerRefused
 from taprail.streams.settings import Database
 from taprail.streams.settings_tap import Tap
+
+NO_DATABASE = "3D000"  # as a server says it: some clients then offer to make it
 
 
 class Directory:
@@ -24,7 +26,7 @@ class Directory:
         self._hosts = {each.name.lower(): each.environment for each in tap.hosts}
 
     def find(self, login: Login) -> Database:
-        """The database that the login asks for. Raises RefusedError, which names what there is."""
+        """The database that the login asks for. Raises ServerRefused, which names what there is."""
         reached = self.reached(login)
         found = named(reached, login.database)
         if len(found) == 1:
@@ -33,13 +35,16 @@ class Directory:
             names = ", ".join(sorted(f"{d.environment}/{d.upstream}" for d in found))
             if len({(d.environment, d.upstream) for d in found}) < len(found):
                 names = ", ".join(sorted(d.name for d in found))
-            raise RefusedError(
-                f"{login.database!r} may be any of {len(found)} databases here", hint=f"connect to one of: {names}"
+            raise ServerRefused(
+                f"{login.database!r} may be any of {len(found)} databases here",
+                NO_DATABASE,
+                f"connect to one of: {names}",
             )
         known = ", ".join(sorted(d.name for d in reached))
-        raise RefusedError(
+        raise ServerRefused(
             f"there is no database {login.database!r} {_where(login)}",
-            hint=f"there are: {known}" if known else "nothing is reached there: see tap.listeners and tap.hosts",
+            NO_DATABASE,
+            f"there are: {known}" if known else "nothing is reached there: see tap.listeners and tap.hosts",
         )
 
     def reached(self, login: Login) -> tuple[Database, ...]:

@@ -218,16 +218,22 @@ def raise_file_limit() -> int:
 
 
 def _tcp(address: Address) -> list[socket.socket]:
-    """A listening socket for each address that the host's name has."""
-    found = socket.getaddrinfo(
-        address.host or None, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE | socket.AI_ADDRCONFIG
-    )
+    """A listening socket for each address that the host's name has, as far as this machine has it."""
+    found = socket.getaddrinfo(address.host or None, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     made: list[socket.socket] = []
-    port = address.port
+    port, absent = address.port, None
     try:
         for family, kind, protocol, _, where in dict.fromkeys(found):
-            made.append(_bound(family, kind, protocol, (where[0], port, *where[2:]), address.reuse_port))
+            try:
+                made.append(_bound(family, kind, protocol, (where[0], port, *where[2:]), address.reuse_port))
+            except OSError as error:
+                if error.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
+                    raise
+                absent = error  # localhost has an address of IPv6 where the machine has no IPv6
+                continue
             port = port or int(made[0].getsockname()[1])
+        if absent is not None and not made:
+            raise absent
     except BaseException:
         for each in made:
             each.close()

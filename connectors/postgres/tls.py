@@ -32,6 +32,9 @@ class ServerTls:
         self._asked: WeakKeyDictionary[ssl.SSLObject | ssl.SSLSocket, str] = WeakKeyDictionary()
         for each in (context, *self._by_name.values()):
             each.set_alpn_protocols([ALPN])
+            # As PostgreSQL: no client resumes a session, so none is kept for it; renegotiation is an old attack's door.
+            each.num_tickets = 0
+            each.options |= ssl.OP_NO_TICKET | ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION
         context.sni_callback = self._take
 
     def asked(self, channel: Channel) -> str:
