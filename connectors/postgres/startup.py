@@ -70,6 +70,7 @@ _SAME_AS_PINNED = {
     "standard_conforming_strings": frozenset({"on", "true", "yes", "1", "t", "y", "tru", "tr", "ye"}),
 }
 _FALSE = frozenset({"false", "off", "no", "0", "f", "n"})
+_BLANKS = " \t\n\v\f\r"  # isspace(3) of the C locale, as the server splits options (pg_split_opts)
 _SETTING = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*\Z")
 
 
@@ -202,7 +203,7 @@ def parse_options(options: str) -> list[tuple[str, str]]:
             word, escaped = word + character, False
         elif character == "\\":
             escaped = inside = True
-        elif character.isspace():
+        elif character in _BLANKS:
             if inside:
                 words.append(word)
             word, inside = "", False
