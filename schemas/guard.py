@@ -14,6 +14,8 @@ from msgspec import Struct, field
 from taprail.schemas.records import Action, Person, RelationUse
 
 TransactionStatus = Literal["I", "T", "E"]
+# What a record survives before its statement runs: the tap's death, the machine's, or it is in Kafka (acks=all).
+Durability = Literal["process", "machine", "kafka"]
 COLUMNS_MAX = 1600  # of a relation (MaxHeapAttributeNumber)
 TEXT_TYPES = frozenset({18, 19, 25, 1042, 1043, 705})  # char, name, text, bpchar, varchar, unknown
 
@@ -258,6 +260,8 @@ class Result(Struct, frozen=True):
     masked_columns: int = 0
     sqlstate: str = ""
     transaction_status: Literal["committed", "open", "rolled_back", "none", "unknown"] = "none"
+    bytes_in: int = 0
+    first_row_us: int = 0  # a time since the epoch, 0 where no row came
 
 
 class Recorder(Protocol):
@@ -286,6 +290,10 @@ class Gate(Protocol):
 
     async def catalog(self, request: Request) -> None:
         """Returns when the catalog of the request's database is current. Raises RefusedError where it can't be."""
+        ...
+
+    async def recorded(self, durability: Durability) -> None:
+        """Returns when everything that was written down so far is that durable. Raises RefusedError where it isn't."""
         ...
 
     async def approval(self, request: Request, verdict: Verdict, ticket: Ticket) -> Release:

@@ -104,7 +104,13 @@ class Statement(Struct, frozen=True):
 
 
 class Outcome(Struct, frozen=True):
-    """How a statement ended. `unknown` is an honest answer: the tap or the server died before it was known."""
+    """How a statement ended. `unknown` is an honest answer: the tap or the server died before it was known.
+
+    rows, bytes    of the result as the server sent it, or that COPY took
+    bytes_in       of COPY data that the client sent
+    duration_us    from the statement's record to this one
+    first_row_us   from the statement's record to the first bytes of its result, 0 where it had no rows
+    """
 
     tap: str
     epoch: int
@@ -129,6 +135,8 @@ class Outcome(Struct, frozen=True):
     transaction: int
     transaction_status: Literal["committed", "open", "rolled_back", "none", "unknown"]
     fingerprint: str
+    bytes_in: int = 0
+    first_row_us: int = 0
 
 
 class Session(Struct, frozen=True):

@@ -126,6 +126,8 @@ class Encoder:
                 encode_long(request.transaction),
                 self._word(result.transaction_status),
                 of_verdict.fingerprint,
+                encode_long(result.bytes_in),
+                encode_long(max(0, result.first_row_us - ticket.started_us)),
             )
         )
 

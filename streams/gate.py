@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Protocol
 
-from taprail.schemas.guard import Guard, Release, Request, Ticket, Verdict
+from taprail.schemas.guard import Durability, Guard, Release, Request, Ticket, Verdict
 from taprail.schemas.records import approval_id_of
 from taprail.streams.approvals.waiter import DecisionDesk
 from taprail.streams.recording import request_binding
@@ -19,14 +19,20 @@ class Catalogs(Protocol):
         ...
 
 
+Recorded = Callable[[Durability], Awaitable[None]]
+
+
 class TapGate:
     """Implements `Gate`."""
 
-    def __init__(self, guard: Guard, desk: DecisionDesk, catalogs: Mapping[str, Catalogs]) -> None:
-        self._guard, self._desk, self._catalogs = guard, desk, catalogs
+    def __init__(self, guard: Guard, desk: DecisionDesk, catalogs: Mapping[str, Catalogs], recorded: Recorded) -> None:
+        self._guard, self._desk, self._catalogs, self._recorded = guard, desk, catalogs, recorded
 
     async def catalog(self, request: Request) -> None:
         await self._catalogs[request.session.database].wait_current()
+
+    async def recorded(self, durability: Durability) -> None:
+        await self._recorded(durability)
 
     async def approval(self, request: Request, verdict: Verdict, ticket: Ticket) -> Release:
         """The decision, if what it was about is still so: a table may have become another one meanwhile."""

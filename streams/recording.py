@@ -5,6 +5,8 @@ What a person typed in literals and bind values leaves the tap encrypted only; t
 
 from __future__ import annotations
 
+import hashlib
+import re
 import time
 from collections.abc import Callable
 from typing import Literal, Protocol
@@ -19,6 +21,10 @@ from taprail.schemas.records import Envelope, Outcome, Session, Statement, state
 from taprail.streams.approvals.binding import binding
 from taprail.streams.encoded import Encoder
 
+HASH_ALGORITHM = "HS256-96"
+# With the text, which is at most 256 KiB and stands there twice, this is less than a record may have.
+VALUES_BYTES_MAX, CUT_BYTES = 192 << 10, 110
+_PASSWORD = re.compile(r"passw(?:or)?d", re.IGNORECASE)
 SpoolKind = Literal["statement", "outcome", "session"]
 
 
@@ -30,11 +36,25 @@ class Appends(Protocol):
     def append(self, kind: SpoolKind, key: str, encode: Callable[[int, int], bytes], *, finishes: int = 0) -> int: ...
 
 
+class Cut(Struct, frozen=True):
+    """A Bind value too large to be kept: its size in bytes, and its SHA-256 in hex."""
+
+    size: int
+    sha256: str
+
+
 class Values(Struct, frozen=True):
     """What an envelope of a statement holds: the text as it was sent, and the Bind values, None for NULL."""
 
     text: str
-    parameters: tuple[bytes | None, ...]
+    parameters: tuple[bytes | Cut | None, ...]
+
+
+class Hashes(Struct, frozen=True):
+    """The same where values are only hashed (`Sealer.hash`): equal ones can be found, and none can be read."""
+
+    text: str
+    parameters: tuple[str | None, ...]
 
 
 def now_us() -> int:
@@ -44,8 +64,11 @@ def now_us() -> int:
 class SpoolRecorder:
     """Implements `Recorder`. Raises SpoolError where the spool can't take the record."""
 
-    def __init__(self, spool: Appends, sealer: Sealer, mark_key: bytes) -> None:
+    def __init__(
+        self, spool: Appends, sealer: Sealer, mark_key: bytes, values: Literal["encrypted", "hashed"] = "encrypted"
+    ) -> None:
         self._spool = spool
+        self._hashed = values == "hashed"
         self._sealer = sealer
         self._mark_key = mark_key
         self._for, self._encodes = ("", 0), Encoder("", 0)
@@ -117,13 +140,54 @@ class SpoolRecorder:
         return self._encodes
 
     def _values(self, request: Request, verdict: Verdict, purpose: str) -> Envelope | None:
-        if not request.parameters and request.text == verdict.normalized:
+        parameters = request.parameters
+        if (not parameters and request.text == verdict.normalized) or _holds_password(request, verdict):
             return None
-        return self._sealer.seal(json.encode(Values(request.text, request.parameters)), purpose)
+        if self._hashed and verdict.action != "hold":  # whoever decides must see what about
+            found = tuple(None if value is None else self._sealer.hash(value) for value in parameters)
+            hashes = Hashes(self._sealer.hash(request.text.encode()), found)
+            return Envelope(HASH_ALGORITHM, self._sealer.key_id, "record", purpose, b"", json.encode(hashes))
+        kept = _cut(parameters) if parameters else ()
+        return self._sealer.seal(json.encode(Values(request.text, kept)), purpose)
 
     def _mark(self, session: SessionContext, sequence: int) -> str:
         mark = marks.Mark(session.tap, self._spool.epoch, sequence, session.server, session.database)
         return marks.render(mark, self._mark_key)
+
+
+def _cut(parameters: tuple[bytes | None, ...]) -> tuple[bytes | Cut | None, ...]:
+    """The Bind values as far as they fit into a record: the largest are cut first; where there are too many small ones,
+    the last `Cut` stands for all that follow."""
+    size = sum(map(_size, parameters))
+    if size <= VALUES_BYTES_MAX:
+        return parameters
+    kept: list[bytes | Cut | None] = list(parameters)
+    for index in sorted(range(len(parameters)), key=lambda i: -_size(parameters[i])):
+        value = parameters[index]
+        if value is None or len(value) <= CUT_BYTES or size <= VALUES_BYTES_MAX:
+            break
+        kept[index] = Cut(len(value), hashlib.sha256(value).hexdigest())
+        size -= _size(value) - CUT_BYTES
+    if size > VALUES_BYTES_MAX:
+        room = 0
+        for index, value in enumerate(kept):
+            room += CUT_BYTES if isinstance(value, Cut) else _size(value)
+            if room > VALUES_BYTES_MAX - CUT_BYTES:
+                rest = json.encode(parameters[index:])
+                return (*kept[:index], Cut(len(rest), hashlib.sha256(rest).hexdigest()))
+    return tuple(kept)
+
+
+def _size(value: bytes | None) -> int:
+    """In an envelope's JSON, in base64."""
+    return 5 if value is None else len(value) * 4 // 3 + 7
+
+
+def _holds_password(request: Request, verdict: Verdict) -> bool:
+    """A password that somebody is given stands in no record, not even encrypted: CREATE ROLE, USER MAPPING, …"""
+    facts = verdict.facts
+    where = facts.utility or facts.opaque or not facts.tag or any("dblink" in name for name in facts.functions)
+    return where and _PASSWORD.search(request.text) is not None
 
 
 def statement_record(

@@ -17,6 +17,7 @@ from msgspec import Meta, Struct, field
 
 from taprail.schemas.endpoints import KafkaEndpoint, Role
 from taprail.schemas.errors import SettingsError
+from taprail.schemas.guard import Durability
 from taprail.streams.settings_base import Name, Port, SecretRef, Section
 from taprail.streams.settings_signin import Certificate, SignInRule, check_certificates
 from taprail.streams.settings_tap import Tap, certificates, check_tap
@@ -109,6 +110,9 @@ class Database(Section, frozen=True, kw_only=True):
             "tap and the server changes its port, a connection of that minute."
         ),
     ] = "connection"
+    durability: Annotated[
+        Durability | None, Meta(description="What `tap.durability` is here; empty: the same.")
+    ] = None
     known_writers: Annotated[
         tuple[str, ...], Meta(description="Who may write round the tap: replication origins and declared writers.")
     ] = ()
@@ -137,6 +141,13 @@ class Policy(Section, frozen=True, kw_only=True):
         "prod",
     )
     clear_groups: Annotated[tuple[str, ...], Meta(description="Groups that see personal data unmasked.")] = ()
+    values: Annotated[
+        Literal["encrypted", "hashed"],
+        Meta(
+            description="What becomes of literals and Bind values in records: encrypted with the data key, or a keyed "
+            "hash of each, with which equal ones are found and none is read. A held statement's are encrypted."
+        ),
+    ] = "encrypted"
     approver_groups: Annotated[tuple[str, ...], Meta(description="Groups that may decide on held statements.")] = (
         "data-owners",
     )

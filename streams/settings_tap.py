@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Annotated, Literal
+from typing import Annotated
 
 from msgspec import Meta, field
 
 from taprail.connectors.postgres.startup import NEVER_ALLOWED
 from taprail.schemas.errors import SettingsError
+from taprail.schemas.guard import Durability
 from taprail.streams.settings_base import Name, Port, Section
 
 UnixDirectory = Annotated[
@@ -82,7 +83,7 @@ class TapLimits(Section, frozen=True, kw_only=True):
     arrivals: Annotated[
         int, Meta(ge=1, description="Connections that haven't signed in, in each process; the oldest silent one goes.")
     ] = 2_000
-    sessions: Annotated[int, Meta(ge=1, description="Open sessions of each process; each takes about 20 KB.")] = 5_000
+    sessions: Annotated[int, Meta(ge=1, description="Open sessions of each process; 20 KB each, 60 with TLS.")] = 5_000
     sessions_per_person: Annotated[
         int, Meta(ge=0, description="Open sessions of one person or service in each process; 0: any number.")
     ] = 0
@@ -142,8 +143,11 @@ class Tap(Section, frozen=True, kw_only=True):
         ),
     ] = 1 << 30
     durability: Annotated[
-        Literal["process", "machine"],
-        Meta(description="`process` survives the tap's death, `machine` a power cut, too (an fdatasync a batch)."),
+        Durability,
+        Meta(
+            description="What a statement's record survives before the statement runs: `process` the tap's death, "
+            "`machine` a power cut, too (one flush for all who wait), and with `kafka` every replica has it (acks=all)."
+        ),
     ] = "process"
 
 

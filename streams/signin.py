@@ -16,13 +16,11 @@ from taprail.connectors.postgres.signin import Identity, Login, Method
 from taprail.connectors.postgres.upstream import Target
 from taprail.schemas.errors import RefusedError
 from taprail.schemas.records import Person
-from taprail.streams.identity.speaks_for import Speaker, Speakers
+from taprail.streams.identity.speaks_for import OURSELVES, Speaker, Speakers
 from taprail.streams.routing import Directory
 from taprail.streams.settings import IdentityProvider, Loaded, Service
 from taprail.streams.settings_signin import Certificate
 from taprail.streams.upstreams import target_of, upstream_tls
-
-OURSELVES = "taprail"  # the issuer of service accounts, which the tap's own settings name
 
 
 class SignIn:
@@ -45,6 +43,7 @@ class SignIn:
             for mapping in d.roles
         }
         self._tls = {d.name: upstream_tls(d, loaded) for d in loaded.settings.databases}
+        self._durability = loaded.settings.tap.durability
 
     def method(self, login: Login) -> Method:
         if self._shown(login) is not None:
@@ -104,7 +103,8 @@ class SignIn:
                 f"none of {identity.person.name}'s groups may use {database.name}",
                 hint="ask whoever manages your groups for access",
             )
-        return target_of(database, role, self._passwords[database.name, role], self._tls[database.name])
+        password, tls = self._passwords[database.name, role], self._tls[database.name]
+        return target_of(database, role, password, tls, self._durability)
 
     def _shown(self, login: Login) -> Certificate | None:
         """Whom the client's certificate proves it to be. Raises RefusedError where that is only somebody else.

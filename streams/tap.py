@@ -25,6 +25,8 @@ from taprail.connectors.postgres.catalog import CatalogWatcher
 from taprail.connectors.postgres.listener import raise_file_limit
 from taprail.connectors.postgres.proxy import Hooks, Proxy, Serving
 from taprail.connectors.spool import files
+from taprail.connectors.spool.durable import Durable
+from taprail.connectors.spool.files import Position
 from taprail.connectors.spool.process import Job, PublisherProcess
 from taprail.connectors.spool.spool import Spool
 from taprail.schemas import avro, records
@@ -34,6 +36,7 @@ from taprail.schemas.guard import Facts, Request, Result, SessionContext, Ticket
 from taprail.streams.approvals.waiter import DecisionDesk
 from taprail.streams.gate import TapGate
 from taprail.streams.identity.passed_on import pass_on
+from taprail.streams.identity.speaking import listening
 from taprail.streams.masking.classify import classify
 from taprail.streams.policy.decision import RuleSettings
 from taprail.streams.policy.guard import PolicyGuard
@@ -79,7 +82,7 @@ async def _drain(loaded: Loaded, stop: threading.Event, ready: Callable[[], None
     spool = _spool(loaded)
     publisher = _publisher(spool, loaded)
     publisher.start()
-    _end_unfinished(spool, SpoolRecorder(spool, data_sealer(loaded), mark_key(loaded)))
+    _end_unfinished(spool, _recorder(spool, loaded))
     ready()
     while next(files.read(spool.directory, publisher.acknowledged), None) is not None:
         if await asyncio.to_thread(stop.wait, DRAIN_SECONDS):
@@ -93,8 +96,9 @@ async def _serve(whole: Loaded, process: int, stop: threading.Event, ready: Call
     tap = loaded.settings.tap
     spool = _spool(loaded)
     watchers = Watchers(loaded, watcher_of)
-    recorder = TapRecorder(SpoolRecorder(spool, data_sealer(loaded), mark_key(loaded)), watchers)
-    publisher = _publisher(spool, loaded)
+    recorder = TapRecorder(_recorder(spool, loaded), watchers)
+    durable = Durable(spool)
+    publisher = _publisher(spool, loaded, durable.advanced)
     publisher.start()  # first of all: a spool that is full must be drained before anything can be written
     _end_unfinished(spool, recorder.inner)
     desk = DecisionDesk(control_keys(loaded))
@@ -103,7 +107,9 @@ async def _serve(whole: Loaded, process: int, stop: threading.Event, ready: Call
         """What who comes in is served with: again at each reload."""
         guard = PolicyGuard(lambda name: watchers[name].catalog, rule_settings(now.settings.policy))
         sign_in = SignIn(now)
-        hooks = Hooks(sign_in, sign_in.route, guard, recorder, TapGate(guard, desk, watchers), pass_on(now))
+        gate = TapGate(guard, desk, watchers, durable.wait)
+        hooks = Hooks(sign_in, sign_in.route, guard, recorder, gate, pass_on(now))
+        hooks = listening(hooks, sign_in.speakers)
         allowed = frozenset(name.lower() for name in now.settings.tap.allowed_settings)
         return Serving(hooks, limits_of(now.settings.tap.limits), now.settings.tap.plaintext_tokens, allowed)
 
@@ -132,7 +138,11 @@ async def _serve(whole: Loaded, process: int, stop: threading.Event, ready: Call
 
 def _spool(loaded: Loaded) -> Spool:
     tap = loaded.settings.tap
-    return Spool(loaded.path(tap.spool), bytes_max=tap.spool_bytes_max, durability=tap.durability)
+    return Spool(loaded.path(tap.spool), bytes_max=tap.spool_bytes_max)
+
+
+def _recorder(spool: Spool, loaded: Loaded) -> SpoolRecorder:
+    return SpoolRecorder(spool, data_sealer(loaded), mark_key(loaded), loaded.settings.policy.values)
 
 
 class TapRecorder:
@@ -160,11 +170,12 @@ def may_change_catalog(facts: Facts) -> bool:
     return ddl or facts.opaque or facts.reshapes or facts.tag == "SELECT INTO"
 
 
-def _publisher(spool: Spool, loaded: Loaded) -> PublisherProcess:
+def _publisher(
+    spool: Spool, loaded: Loaded, advanced: Callable[[Position], None] = lambda position: None
+) -> PublisherProcess:
     kafka = loaded.kafka("tap").client_config("tap")
-    return PublisherProcess(
-        spool, Job(str(spool.directory), loaded.settings.tap.id, kafka, loaded.settings.registry.url)
-    )
+    job = Job(str(spool.directory), loaded.settings.tap.id, kafka, loaded.settings.registry.url)
+    return PublisherProcess(spool, job, advanced)
 
 
 def rule_settings(policy: Policy) -> RuleSettings:

@@ -88,7 +88,7 @@ async def _enter(loaded: Loaded, database: Database, role: str, reference: str, 
     what = f"database {database.name}"
     try:
         password = loaded.secret(reference, f"databases.{database.name}.roles.{role}")
-        target = target_of(database, role, password, tls)
+        target = target_of(database, role, password, tls, "process")
         async with asyncio.timeout(SECONDS_MAX):
             opened = await sign_in(target, {}, Limits())
     except TimeoutError:

@@ -29,7 +29,6 @@ NEEDS_RESTART = (
     "tap.id",
     "tap.spool",
     "tap.spool_bytes_max",
-    "tap.durability",
     "tap.processes",
 )
 Watch = Callable[[Loaded, Database], CatalogWatcher]

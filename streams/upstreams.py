@@ -6,10 +6,13 @@ import ssl
 from typing import Any
 
 from taprail.connectors.postgres.upstream import Target, client_context
+from taprail.schemas.guard import Durability
 from taprail.streams.settings import Database, Loaded
 
 
-def target_of(database: Database, role: str, password: str, tls: ssl.SSLContext | None) -> Target:
+def target_of(
+    database: Database, role: str, password: str, tls: ssl.SSLContext | None, durability: Durability
+) -> Target:
     """Where a session of this database goes, as this role. `tls` is `upstream_tls`'s."""
     return Target(
         environment=database.environment,
@@ -23,6 +26,7 @@ def target_of(database: Database, role: str, password: str, tls: ssl.SSLContext 
         ssl=tls,
         direct_tls=database.direct_tls,
         minor=int(database.protocol.partition(".")[2]),
+        durability=database.durability or durability,
     )
 
 

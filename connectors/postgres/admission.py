@@ -17,7 +17,7 @@ from taprail.connectors.postgres.names import Unsettled
 from taprail.connectors.postgres.outlook import Outlook, unpinned, unreadable
 from taprail.connectors.postgres.state import OWN_PREFIX, Run, State
 from taprail.schemas.errors import RefusedError, SpoolError
-from taprail.schemas.guard import Facts, Release, Request, Verdict
+from taprail.schemas.guard import Durability, Facts, Release, Request, Verdict
 
 FEATURE_NOT_SUPPORTED, IO_ERROR, SYNTAX_ERROR, QUERY_CANCELED = "0A000", "58030", "42601", "57014"
 _CATALOG_TRIES = 3
@@ -37,7 +37,13 @@ class ApprovalWait(Struct, frozen=True):
     held: Run
 
 
-Wait = CatalogWait | ApprovalWait
+class RecordWait(Struct, frozen=True):
+    """The statement is written down, and must be as durable as this before it runs; answer None, or why it isn't."""
+
+    durability: Durability
+
+
+Wait = CatalogWait | ApprovalWait | RecordWait
 WaitResult = Release | RefusedError | None
 
 
@@ -98,13 +104,17 @@ class Admission:
             done = self._record(candidates) if runs else []
             if isinstance(done, bytes):
                 refuse(done)
-            else:
+            elif not done or self._state.durability == "process":
                 then(done)
+            else:
+                self._begin(self._settle(done), then, refuse)
             return
         if waits and not self._state.quiet:
             raise Unsettled  # wait with nothing in flight: the transaction's state is known then
-        self._then, self._refuse = then, refuse
-        self._steps = self._slow(list(candidates), runs)
+        self._begin(self._slow(list(candidates), runs), then, refuse)
+
+    def _begin(self, steps: _Steps, then: Callable[[list[Run]], None], refuse: Refuse) -> None:
+        self._steps, self._then, self._refuse = steps, then, refuse
         self.resume(None)
 
     def resume(self, result: WaitResult) -> None:
@@ -187,7 +197,18 @@ class Admission:
                 if isinstance(answer, bytes):
                     return answer
                 approvals[index] = answer
-        return self._record(candidates, approvals)
+        done = self._record(candidates, approvals)
+        if isinstance(done, bytes) or self._state.durability == "process":
+            return done
+        return (yield from self._settle(done))
+
+    def _settle(self, runs: list[Run]) -> _Steps:
+        """Wait until their records are where the connection wants them."""
+        failure = yield RecordWait(self._state.durability)
+        if isinstance(failure, RefusedError):
+            self._abandon(runs)
+            return _spool_refusal(failure)
+        return runs
 
     def _hold(self, request: Request, verdict: Verdict) -> Generator[Wait, WaitResult, tuple[Release, Run] | bytes]:
         state = self._state
@@ -266,7 +287,7 @@ def _denied(verdict: Verdict, reason: str, sqlstate: str, hint: str = "") -> Ver
     return replace(verdict, action="deny", reason=reason, sqlstate=sqlstate, hint=hint, mark="none", mask=None)
 
 
-def _spool_refusal(error: SpoolError) -> bytes:
+def _spool_refusal(error: SpoolError | RefusedError) -> bytes:
     return messages.error(
         IO_ERROR, f"the statement can't be written down, so it doesn't run: {error.message}", hint=error.hint
     )

@@ -108,7 +108,7 @@ class Answers:
         self._passing -= taken
         self._state.to_client.append(data[:taken])
         if self._run is not None:
-            self._run.size += taken
+            self._run.count(0, taken)
         return data[taken:]
 
     def _plain_rows(self, data: bytes, start: int, kind: int) -> int:
@@ -118,8 +118,7 @@ class Answers:
             whole = wire.frame_end(data, end, self._state.limits.data_bytes)
             count, end, self._passing = count + 1, len(data), whole - len(data)
         if self._run is not None:
-            self._run.rows += count
-            self._run.size += end - start
+            self._run.count(count, end - start)
         return end
 
     def _own_rows(self, data: bytes, start: int, kind: int) -> int:
@@ -138,8 +137,7 @@ class Answers:
         if end == start and wire.frame_end(data, start, self._state.limits.masked_row_bytes) <= len(data):
             raise ProtocolError("the server sent a row that isn't one")
         assert self._run is not None
-        self._run.rows += count
-        self._run.size += end - start
+        self._run.count(count, end - start)
         self._state.to_client.append(changed)
         return end
 
@@ -348,7 +346,7 @@ class Answers:
     def _copy_in(self, _: bytes) -> bytes | None:
         if self._head().kind not in ("execute", "query") or self._hidden or self._run is None:
             raise ProtocolError("the server wants COPY data that nobody offered")
-        self._endings.copy_in()
+        self._endings.copy_in(self._run)
         return None
 
     def _copy_out(self, _: bytes) -> bytes | None:

@@ -109,7 +109,8 @@ class Endings:
         state.statements.answered(answer.group)
         state.portals.answered(answer.group)
         state.context.transaction_status = status
-        self._ignored_syncs = 0
+        self._ignored_syncs = state.copied_ahead = 0
+        state.copying = None
         for run in self._done:
             if run.transaction == "unknown":
                 run.transaction = "open" if status != "I" else "rolled_back" if self._failed else "committed"
@@ -145,11 +146,12 @@ class Endings:
         if reader.uint16() == 1:
             self._state.change_context().search_path = reader.take(reader.int32()).decode(errors="replace")
 
-    def copy_in(self) -> None:
+    def copy_in(self, run: Run) -> None:
         """COPY FROM STDIN begins. The server ignores every Sync that it finds before the end of the data."""
         state = self._state
         kept = [state.queue.popleft()]
-        state.copy_in = True
+        state.copy_in, state.copying = True, run
+        run.size_in, state.copied_ahead = state.copied_ahead, 0
         while state.queue:
             answer = state.queue.popleft()
             if answer.kind == "copy end":

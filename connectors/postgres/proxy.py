@@ -358,7 +358,14 @@ class Proxy:
         recorder = serving.hooks.recorder
         recorder.session(context, "opened")
         reported = "search_path" in opened.settings
-        session = Session(context, serving.hooks.guard, recorder, serving.limits, path_reported=reported)
+        session = Session(
+            context,
+            serving.hooks.guard,
+            recorder,
+            serving.limits,
+            path_reported=reported,
+            durability=target.durability,
+        )
 
         def closed(reason: str) -> None:
             self._open.discard(entry)

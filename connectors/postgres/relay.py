@@ -9,7 +9,7 @@ from typing import Literal
 
 from taprail.connectors.postgres import messages as wire
 from taprail.connectors.postgres.channel import Channel
-from taprail.connectors.postgres.session import ApprovalWait, CatalogWait, Session, WaitResult
+from taprail.connectors.postgres.session import ApprovalWait, CatalogWait, RecordWait, Session, Wait, WaitResult
 from taprail.connectors.postgres.upstream import Opened, Target, send_cancel
 from taprail.schemas.errors import ProtocolError, RefusedError, TaprailError
 from taprail.schemas.guard import Gate, Release
@@ -114,11 +114,13 @@ class Relay:
 
     # Waits ------------------------------------------------------------------------------------------------------------
 
-    async def _wait(self, wait: CatalogWait | ApprovalWait) -> None:
+    async def _wait(self, wait: Wait) -> None:
         result: WaitResult = None
         try:
             if isinstance(wait, CatalogWait):
                 await self._gate.catalog(wait.request)
+            elif isinstance(wait, RecordWait):
+                await self._gate.recorded(wait.durability)
             else:
                 result = await self._gate.approval(wait.request, wait.verdict, wait.held.ticket)
         except TaprailError as error:
@@ -172,10 +174,8 @@ class Relay:
         closed(reason)
 
 
-def _failed(
-    wait: CatalogWait | ApprovalWait, error: TaprailError, status: Literal["denied", "cancelled"] = "denied"
-) -> WaitResult:
+def _failed(wait: Wait, error: TaprailError, status: Literal["denied", "cancelled"] = "denied") -> WaitResult:
     """How a wait ends that brought nothing."""
-    if isinstance(wait, CatalogWait):
-        return RefusedError(error.message, hint=error.hint)
-    return Release(False, reason=str(error), status=status)
+    if isinstance(wait, ApprovalWait):
+        return Release(False, reason=str(error), status=status)
+    return RefusedError(error.message, hint=error.hint)

@@ -68,6 +68,7 @@ class Requests:
             self._passing -= taken
             if not self._state.skipping:
                 self._state.to_server.append(data[:taken])
+                self._state.count_in(taken)
             data = data[taken:]
         if data and (data := self._inbox.add(data)):
             self._run(data)
@@ -330,6 +331,7 @@ class Requests:
             end, self._passing = (whole, 0) if whole <= len(data) else (len(data), whole - len(data))
         if not self._state.skipping:
             self._state.to_server.append(data[start:end])
+            self._state.count_in(end - start)
         return end
 
     def _copy_end(self, frame: bytes) -> None:

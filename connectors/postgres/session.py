@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from taprail.connectors.postgres.admission import Admission, ApprovalWait, CatalogWait, Wait, WaitResult
+from taprail.connectors.postgres.admission import (
+    Admission,
+    ApprovalWait,
+    CatalogWait,
+    RecordWait,
+    Wait,
+    WaitResult,
+)
 from taprail.connectors.postgres.answers import Answers
 from taprail.connectors.postgres.limits import Limits
 from taprail.connectors.postgres.requests import Requests
 from taprail.connectors.postgres.state import State
-from taprail.schemas.guard import Guard, Recorder, SessionContext
+from taprail.schemas.guard import Durability, Guard, Recorder, SessionContext
 
-__all__ = ["ApprovalWait", "CatalogWait", "Session", "Wait", "WaitResult"]
+__all__ = ["ApprovalWait", "CatalogWait", "RecordWait", "Session", "Wait", "WaitResult"]
 
 
 class Session:
@@ -27,9 +34,10 @@ class Session:
         limits: Limits | None = None,
         *,
         path_reported: bool = True,
+        durability: Durability = "process",
     ) -> None:
         self.limits = limits or Limits()
-        self._state = State(context, guard, recorder, self.limits, path_reported)
+        self._state = State(context, guard, recorder, self.limits, path_reported, durability)
         self._admission = Admission(self._state)
         self._requests = Requests(self._state, self._admission)
         self._answers = Answers(self._state)

@@ -7,6 +7,7 @@ numbered from 1; `group` is the open one, `answered` the last that has its Ready
 from __future__ import annotations
 
 import copy
+import time
 from collections import deque
 from typing import Literal
 
@@ -14,7 +15,17 @@ from taprail.connectors.postgres.limits import Limits
 from taprail.connectors.postgres.names import Names, Unsettled
 from taprail.connectors.postgres.outlook import Outlook
 from taprail.schemas.errors import SpoolError
-from taprail.schemas.guard import Guard, MaskPlan, Recorder, Request, Result, SessionContext, Ticket, Verdict
+from taprail.schemas.guard import (
+    Durability,
+    Guard,
+    MaskPlan,
+    Recorder,
+    Request,
+    Result,
+    SessionContext,
+    Ticket,
+    Verdict,
+)
 
 AnswerKind = Literal["parse", "bind", "describe", "describe portal", "execute", "close", "sync", "query", "copy end"]
 OWN_PREFIX = b"_taprail"  # names of prepared statements and portals that clients may not use
@@ -46,11 +57,14 @@ class Portal:
 class Run:
     """One execution of one statement, from its record to its outcome."""
 
-    __slots__ = ("masked", "request", "result_status", "rows", "size", "sqlstate", "ticket", "transaction", "verdict")
+    __slots__ = (
+        *("first_row_us", "masked", "request", "result_status", "rows", "size", "size_in", "sqlstate", "ticket"),
+        *("transaction", "verdict"),
+    )
 
     def __init__(self, request: Request, verdict: Verdict, ticket: Ticket) -> None:
         self.request, self.verdict, self.ticket = request, verdict, ticket
-        self.rows = self.size = self.masked = 0
+        self.rows = self.size = self.size_in = self.masked = self.first_row_us = 0
         self.sqlstate = ""
         self.result_status: Literal["ok", "error", "denied", "expired", "cancelled", "unknown"] = "unknown"
         self.transaction: Literal["committed", "open", "rolled_back", "none", "unknown"] = "unknown"
@@ -60,7 +74,23 @@ class Run:
         return self.verdict.mask
 
     def result(self) -> Result:
-        return Result(self.result_status, self.rows, self.size, self.masked, self.sqlstate, self.transaction)
+        return Result(
+            self.result_status,
+            self.rows,
+            self.size,
+            self.masked,
+            self.sqlstate,
+            self.transaction,
+            self.size_in,
+            self.first_row_us,
+        )
+
+    def count(self, rows: int, size: int) -> None:
+        """Rows of the result, as the server has sent them."""
+        if self.first_row_us == 0 and size:
+            self.first_row_us = time.time_ns() // 1000
+        self.rows += rows
+        self.size += size
 
 
 class Answer:
@@ -113,11 +143,18 @@ class State:
     """One session between a client and a server, without sockets. Only this module's users change it."""
 
     def __init__(
-        self, context: SessionContext, guard: Guard, recorder: Recorder, limits: Limits, path_reported: bool
+        self,
+        context: SessionContext,
+        guard: Guard,
+        recorder: Recorder,
+        limits: Limits,
+        path_reported: bool,
+        durability: Durability,
     ) -> None:
         self.context = context  # as the server has confirmed it
         self.outlook = Outlook(context)  # as the next statement will find it
         self.guard, self.recorder, self.limits = guard, recorder, limits
+        self.durability = durability  # of a record before its statement runs
         self.path_reported = path_reported  # PostgreSQL 18 reports search_path; older ones are asked
         self.to_server: list[bytes] = []
         self.to_client: list[bytes] = []
@@ -133,6 +170,8 @@ class State:
         self.path_pending = False  # the server has been, or must be, asked for search_path
         self.skipping = False  # like the server: nothing counts until Sync
         self.copy_in = False
+        self.copying: Run | None = None  # whose COPY data the client sends
+        self.copied_ahead = 0  # bytes of COPY data before the server has asked for any
         self.mark_prepared = False
         self.in_block = False  # after what was sent, the server will be inside a transaction block
         self.ended = False  # the client said goodbye
@@ -142,6 +181,13 @@ class State:
     def quiet(self) -> bool:
         """The server has answered every group that was ended."""
         return self.answered == self.group - 1
+
+    def count_in(self, size: int) -> None:
+        """COPY data of the client's went on."""
+        if self.copying is not None:
+            self.copying.size_in += size
+        else:
+            self.copied_ahead += size
 
     def expect(self, answer: Answer, data: bytes) -> None:
         """Forward `data` and remember what the server owes for it."""

@@ -22,6 +22,7 @@ from taprail.connectors.postgres.listener import keep_alive
 from taprail.connectors.postgres.scram import SCRAM
 from taprail.connectors.postgres.tls import ALPN, check_alpn
 from taprail.schemas.errors import ProtocolError, RefusedError
+from taprail.schemas.guard import Durability
 
 _OK, _CLEARTEXT, _MD5, _SASL, _SASL_CONTINUE, _SASL_FINAL = 0, 3, 5, 10, 11, 12
 _ITERATIONS_MAX = 1_000_000  # about a second; PostgreSQL's own are 4096
@@ -35,6 +36,7 @@ class Target(Struct, frozen=True):
     upstream_database               the database's name on the server
     ssl_hostname                    what the certificate must name; '' takes `host`
     direct_tls                      begin with TLS, without an SSLRequest before it: servers from PostgreSQL 17 on
+    durability                      what a statement's record survives before the statement runs
     minor                           newest minor version of protocol 3 that is asked for; older servers negotiate 3.0
     """
 
@@ -50,6 +52,7 @@ class Target(Struct, frozen=True):
     ssl_hostname: str = ""
     direct_tls: bool = False
     minor: int = startup.NEWEST_MINOR
+    durability: Durability = "process"
 
 
 class Opened(Struct, frozen=True):

@@ -1,8 +1,8 @@
 """Durable, ordered, bounded: nothing runs that isn't in here first.
 
-`append` returns when the record is in the file: it survives the death of the process; with `machine` durability
-a flush follows within `FLUSH_SECONDS`, so it survives a power cut soon after. A sequence number is used only when its
-record was written whole, so the sequence has no gap. Segments go when Kafka has them and all their statements ended.
+`append` returns when the record is in the file: it survives the death of the process. What must survive more waits for
+`durable.py`. A sequence number is used only when its record was written whole, so the sequence has no gap. Segments go
+when Kafka has them and all their statements ended.
 
 What a disk has damaged is passed over, kept beside its segment as `<segment>.damaged`, and missed: a number that comes
 from nowhere is a gap that the stream tells of. Damage at the end of an epoch, where no number follows, takes the first
@@ -15,11 +15,10 @@ import contextlib
 import fcntl
 import logging
 import os
-import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Literal
 
 from taprail.connectors.spool import frames
 from taprail.connectors.spool.files import Position, Teller, place_of
@@ -27,7 +26,6 @@ from taprail.connectors.spool.frames import Frame, Kind
 from taprail.schemas.errors import SpoolError
 
 SEGMENT_BYTES = 16 << 20
-FLUSH_SECONDS = 0.02
 _log = logging.getLogger("taprail.spool")
 RESERVE = 1 / 16  # of the room is for outcomes alone: a statement that was let in can also be ended
 
@@ -50,13 +48,13 @@ class Spool:
         directory: Path,
         *,
         bytes_max: int = 1 << 30,
-        durability: Literal["process", "machine"] = "process",
         segment_bytes: int = SEGMENT_BYTES,
     ) -> None:
         self.directory = directory
         # Room comes back a segment at a time: a small spool has small ones.
         self._bytes_max, self._segment_bytes = bytes_max, min(segment_bytes, bytes_max // 4)
-        self._mutex = threading.Lock()  # the tap appends, a thread flushes
+        self._disk = ThreadPoolExecutor(1, "spool-disk")
+        self._settling: list[Future[None]] = []  # what ended segments still need to be on the disk
         self.wake: Callable[[], None] = lambda: None  # called when there is something new for a publisher that sleeps
         self.is_asleep = True
         try:
@@ -68,14 +66,12 @@ class Spool:
             self._open_in: dict[int, Segment] = {}
             self.sequence = int(last_is_lost)
             self._current = self._new_segment()
+            _sync_names(directory)
         except OSError as error:
             raise SpoolError(
                 f"the spool {directory} can't be used: {error.strerror}", hint="check the disk and its rights"
             ) from error
-        self._dirty = False
-        self._closed = threading.Event()
-        if durability == "machine":
-            threading.Thread(target=self._flush, name="spool-flush", daemon=True).start()
+        self.is_closed = False
 
     def append(self, kind: Kind, key: str, encode: Callable[[int, int], bytes], *, finishes: int = 0) -> int:
         """Write down one record; `encode` is given its epoch and sequence. Returns the sequence.
@@ -90,22 +86,21 @@ class Spool:
             raise SpoolError(
                 f"a record of {len(data)} bytes is more than can be written down", hint="send a smaller statement"
             )
-        with self._mutex:
-            if self._current.length >= self._segment_bytes:
-                self._roll()  # even when it is full: what isn't the current segment can be released
-            room = self._bytes_max if kind == "outcome" else self._bytes_max * (1 - RESERVE)
-            if self._bytes + len(data) > room:
-                raise SpoolError(
-                    f"the spool is full ({self._bytes_max} bytes)",
-                    hint="Kafka must take its records first: is the broker up, and the tap allowed to write?",
-                )
-            self._write(data)
-            self.sequence = sequence
-            if kind == "statement":
-                self._current.open_statements += 1
-                self._open_in[sequence] = self._current
-            if finishes and (segment := self._open_in.pop(finishes, None)) is not None:
-                segment.open_statements -= 1
+        if self._current.length >= self._segment_bytes:
+            self._roll()  # even when it is full: what isn't the current segment can be released
+        room = self._bytes_max if kind == "outcome" else self._bytes_max * (1 - RESERVE)
+        if self._bytes + len(data) > room:
+            raise SpoolError(
+                f"the spool is full ({self._bytes_max} bytes)",
+                hint="Kafka must take its records first: is the broker up, and the tap allowed to write?",
+            )
+        self._write(data)
+        self.sequence = sequence
+        if kind == "statement":
+            self._current.open_statements += 1
+            self._open_in[sequence] = self._current
+        if finishes and (segment := self._open_in.pop(finishes, None)) is not None:
+            segment.open_statements -= 1
         if self.is_asleep:
             self.is_asleep = False
             self.wake()
@@ -126,33 +121,42 @@ class Spool:
 
     def release(self, acknowledged: Position) -> None:
         """Remove segments that Kafka has whole and whose statements have all ended."""
-        with self._mutex:
-            kept = []
-            for segment in self._segments:
-                whole = Position(segment.epoch, segment.first, segment.length)
-                ended = segment.open_statements == 0
-                if segment is not self._current and whole <= acknowledged and ended:
-                    with contextlib.suppress(FileNotFoundError):
-                        segment.path.unlink()
-                else:
-                    kept.append(segment)
-            self._segments = kept
-            self._bytes = sum(segment.length for segment in kept)
+        kept = []
+        for segment in self._segments:
+            whole = Position(segment.epoch, segment.first, segment.length)
+            ended = segment.open_statements == 0
+            if segment is not self._current and whole <= acknowledged and ended:
+                with contextlib.suppress(FileNotFoundError):
+                    segment.path.unlink()
+            else:
+                kept.append(segment)
+        self._segments = kept
+        self._bytes = sum(segment.length for segment in kept)
 
     @property
     def end(self) -> Position:
         """The place behind the last record."""
         return Position(self._current.epoch, self._current.first, self._current.length)
 
-    @property
-    def is_closed(self) -> bool:
-        return self._closed.is_set()
+    def sync(self) -> Callable[[], None]:
+        """A function for another thread: when it returns, all that is appended by now survives the machine's death.
+
+        It raises OSError where the disk doesn't take it.
+        """
+        descriptor, settling = os.dup(self._descriptor), list(self._settling)
+
+        def sync() -> None:
+            for ended in settling:
+                ended.result()
+            _settle(descriptor)
+
+        return sync
 
     def close(self) -> None:
-        self._closed.set()
-        with self._mutex:
-            os.close(self._descriptor)
-            os.close(self._lock)
+        self.is_closed = True
+        self._disk.shutdown()
+        os.close(self._descriptor)
+        os.close(self._lock)
 
     def _write(self, data: bytes) -> None:
         """All of it, or nothing: a short write (a full disk) is taken back."""
@@ -161,7 +165,6 @@ class Spool:
             if written == len(data):
                 self._current.length += written
                 self._bytes += written
-                self._dirty = True
                 return
             reason = f"only {written} of {len(data)} bytes could be written"
         except OSError as error:
@@ -171,8 +174,6 @@ class Spool:
         raise SpoolError(f"the spool can't take the record: {reason}", hint="make room on the spool's disk")
 
     def _roll(self) -> None:
-        if self._dirty:
-            os.fdatasync(self._descriptor)
         previous = self._descriptor
         try:
             self._current = self._new_segment()
@@ -180,7 +181,8 @@ class Spool:
             raise SpoolError(
                 f"the spool can't begin a segment: {error.strerror}", hint="make room on the spool's disk"
             ) from error
-        os.close(previous)
+        self._settling = [ended for ended in self._settling if not ended.done() or ended.exception()]
+        self._settling += [self._disk.submit(_settle, previous), self._disk.submit(_sync_names, self.directory)]
 
     def _new_segment(self) -> Segment:
         first = self.sequence + 1
@@ -206,14 +208,22 @@ class Spool:
         part.replace(path)
         return epoch
 
-    def _flush(self) -> None:
-        while not self._closed.wait(FLUSH_SECONDS):
-            with self._mutex:
-                dirty, self._dirty = self._dirty, False
-                descriptor = os.dup(self._descriptor) if dirty else -1
-            if dirty:
-                os.fdatasync(descriptor)  # outside the mutex: appends go on
-                os.close(descriptor)
+
+def _settle(descriptor: int) -> None:
+    """Flush a file that nobody writes to any more, or this much of one, and close it."""
+    try:
+        os.fdatasync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _sync_names(directory: Path) -> None:
+    """A new file survives the machine's death when its directory does (fsync(2))."""
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _lock(directory: Path) -> int:

@@ -25,7 +25,7 @@ from taprail.streams.approvals import pages
 from taprail.streams.approvals.browser import BrowserSession, BrowserSessions, NotSignedInError
 from taprail.streams.approvals.decide import asked_by, decide, sign_decision
 from taprail.streams.approvals.pending import Entry, PendingApprovals, may_decide
-from taprail.streams.recording import Values
+from taprail.streams.recording import Cut, Values
 
 FORM_BYTES_MAX = 16 << 10
 FORM_TYPE = "application/x-www-form-urlencoded"
@@ -160,8 +160,13 @@ def _text(service: Service, approval: Approval, person: Person) -> str:
     if approval.values.purpose != statement_id(approval.tap, approval.epoch, approval.sequence):
         raise SignatureError("the text in this approval is another statement's", hint="don't decide; find out why")
     values = json.decode(service.sealer.open(approval.values), type=Values)
-    shown = [None if p is None else p.decode(errors="backslashreplace") for p in values.parameters]
-    return values.text + "".join(f"\n-- ${number} = {value!r}" for number, value in enumerate(shown, 1))
+    return values.text + "".join(f"\n-- ${number} = {_shown(p)}" for number, p in enumerate(values.parameters, 1))
+
+
+def _shown(parameter: bytes | Cut | None) -> str:
+    if isinstance(parameter, Cut):
+        return f"({parameter.size} bytes, SHA-256 {parameter.sha256})"
+    return repr(None if parameter is None else parameter.decode(errors="backslashreplace"))
 
 
 def _public(approval: Approval) -> dict[str, Any]:

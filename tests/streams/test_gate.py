@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from msgspec import structs
 
 from taprail.schemas.control import Decision
-from taprail.schemas.guard import Facts, Part, Request, SessionContext, Ticket, Verdict
+from taprail.schemas.guard import Durability, Facts, Part, Request, SessionContext, Ticket, Verdict
 from taprail.schemas.records import Person, approval_id_of
 from taprail.streams.approvals.decide import sign_decision
 from taprail.streams.approvals.waiter import DecisionDesk
@@ -38,6 +38,10 @@ class StillTheSame:
         return self.verdict
 
 
+async def at_once(_: Durability) -> None:
+    """Whatever is recorded is as durable as it shall be."""
+
+
 def _decision(**changes: Any) -> Decision:
     decision = Decision(APPROVAL, request_binding(REQUEST, VERDICT), "approve", BOB, "fine", 10, 20)
     return structs.replace(decision, **changes)
@@ -47,7 +51,7 @@ async def _answer(
     decision: Decision, key: Ed25519PrivateKey = KEY, guard: StillTheSame | None = None
 ) -> tuple[bool, str]:
     desk = DecisionDesk({"control-1": KEY.public_key()})
-    gate = TapGate(guard or StillTheSame(), desk, {})
+    gate = TapGate(guard or StillTheSame(), desk, {}, at_once)
     waiting = asyncio.create_task(gate.approval(REQUEST, VERDICT, TICKET))
     await asyncio.sleep(0)
     desk.take(sign_decision(decision, key, "control-1"))
@@ -78,7 +82,7 @@ async def test_a_decision_signed_with_another_key_is_as_if_it_never_came() -> No
 
 async def test_an_approval_runs_once() -> None:
     desk = DecisionDesk({"control-1": KEY.public_key()})
-    gate = TapGate(StillTheSame(), desk, {})
+    gate = TapGate(StillTheSame(), desk, {}, at_once)
     desk.take(sign_decision(_decision(), KEY, "control-1"))
     assert (await gate.approval(REQUEST, VERDICT, TICKET)).approved
     desk.take(sign_decision(_decision(), KEY, "control-1"))

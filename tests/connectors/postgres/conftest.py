@@ -30,7 +30,7 @@ from taprail.connectors.postgres.session import Session
 from taprail.connectors.postgres.signin import Identity, Login
 from taprail.connectors.postgres.upstream import Target
 from taprail.schemas.errors import RefusedError, SpoolError
-from taprail.schemas.guard import Facts, Part, Release, Request, Result, SessionContext, Ticket, Verdict
+from taprail.schemas.guard import Durability, Facts, Part, Release, Request, Result, SessionContext, Ticket, Verdict
 from taprail.schemas.records import Person, RelationUse
 
 ANN = Person(subject="ann", name="Ann", kind="person", issuer="https://idp.example")
@@ -143,6 +143,7 @@ class ScriptedGate:
         self.asked: list[Request] = []
         self.decide: Callable[[Request], Awaitable[Release]] = self._approve
         self.refresh: Callable[[Request], Awaitable[None]] = self._nothing
+        self.settle: Callable[[Durability], Awaitable[None]] = self._at_once
 
     async def _approve(self, _: Request) -> Release:
         return Release(True, approval_id="approval-1")
@@ -150,8 +151,14 @@ class ScriptedGate:
     async def _nothing(self, _: Request) -> None:
         return None
 
+    async def _at_once(self, _: Durability) -> None:
+        return None
+
     async def catalog(self, request: Request) -> None:
         await self.refresh(request)
+
+    async def recorded(self, durability: Durability) -> None:
+        await self.settle(durability)
 
     async def approval(self, request: Request, verdict: Verdict, ticket: Ticket) -> Release:
         self.asked.append(request)

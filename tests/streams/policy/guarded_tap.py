@@ -24,6 +24,7 @@ from taprail.connectors.postgres.catalog import CatalogWatcher
 from taprail.connectors.postgres.proxy import Hooks, Proxy
 from taprail.connectors.postgres.signin import Identity, Login, ScramSecret
 from taprail.connectors.postgres.upstream import Target
+from taprail.connectors.spool.durable import Durable
 from taprail.connectors.spool.spool import Spool
 from taprail.schemas.endpoints import Endpoints
 from taprail.schemas.envelope import Sealer
@@ -95,7 +96,7 @@ class GuardedTap:
         self.recorder = Witness(
             SpoolRecorder(self._spool, Sealer("data-1", secrets.token_bytes(32)), MARK_KEY), watchers
         )
-        gate = TapGate(self.guard, DecisionDesk({}), watchers)
+        gate = TapGate(self.guard, DecisionDesk({}), watchers, Durable(self._spool).wait)
         hooks = Hooks(Trusted(), lambda *_: self._target(), self.guard, self.recorder, gate)
         self.sent = bytearray()  # to all clients
         self.run(self._start(hooks))
