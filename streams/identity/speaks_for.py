@@ -31,6 +31,7 @@ from taprail.connectors.oidc.tokens import TOKEN_BYTES_MAX, TokenVerifier
 from taprail.schemas.errors import RefusedError, SettingsError
 from taprail.schemas.records import Person
 
+OURSELVES = "taprail"  # the issuer of service accounts, which the tap's own settings name
 TYPE = "taprail-person+jwt"
 COMMENT_KEY = "taprail_person"
 LIFETIME_SECONDS_MAX = 86_400
@@ -71,6 +72,15 @@ class Speakers:
         self._speakers, self._verifier = speakers, verifier
         self._kept: OrderedDict[tuple[str, bytes], tuple[Spoken, float]] = OrderedDict()  # with its end
 
+    @property
+    def any_may_speak(self) -> bool:
+        return any(speaker.speaks_for for speaker in self._speakers.values())
+
+    def listens_to(self, person: Person) -> bool:
+        """Whether it is a service account that may name people."""
+        speaker = self._speakers.get(person.subject) if person.issuer == OURSELVES else None
+        return speaker is not None and bool(speaker.speaks_for)
+
     async def verify(self, service: str, statement: str) -> Spoken:
         """Raises RefusedError where the service may not name people, or the statement doesn't hold."""
         known = self.known(service, statement)
@@ -93,11 +103,7 @@ class Speakers:
         kept = self._kept.get((service, _digest(statement)))
         if kept is not None and time.time() < kept[1]:
             return kept[0]
-        try:
-            header = jwt.get_unverified_header(statement)
-        except (jwt.InvalidTokenError, ValueError, RecursionError):
-            raise RefusedError("the statement of who acts is no token", hint=HINT) from None
-        if header.get("typ") != TYPE:
+        if not signed_by_a_service(statement):
             return None
         return self._keep(service, statement, self._own(speaker, statement))
 
@@ -136,6 +142,14 @@ class Speakers:
         while len(self._kept) > KEPT_MAX:
             self._kept.popitem(last=False)
         return spoken
+
+
+def signed_by_a_service(statement: str) -> bool:
+    """Whether it says that it is; nothing is verified. Raises RefusedError where it is no token."""
+    try:
+        return jwt.get_unverified_header(statement).get("typ") == TYPE
+    except (jwt.InvalidTokenError, ValueError, RecursionError):
+        raise RefusedError("the statement of who acts is no token", hint=HINT) from None
 
 
 def _person(speaker: Speaker, claims: dict[str, Any], issuer: str) -> Person:
