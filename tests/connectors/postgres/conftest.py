@@ -220,6 +220,7 @@ class Bed:
         self.target: Callable[[Login], Target] = self._target
         authenticator = options.pop("authenticator", None) or ScriptedAuthenticator()
         hooks = Hooks(authenticator, lambda login, _: self.target(login), self.guard, self.recorder, self.gate)
+        self.durability: Durability = options.pop("durability", "process")
         options = {"plaintext_tokens": True, **options}
         self.proxy: Proxy = thread.run(self._make(hooks, options))
         self.port = thread.run(self.proxy.listen("127.0.0.1", 0))
@@ -238,6 +239,7 @@ class Bed:
             upstream_database=login.database,
             role=endpoint.superuser,
             password=endpoint.password,
+            durability=self.durability,
         )
 
     def conninfo(self, user: str = "trusted", password: str = "", **options: str) -> str:
@@ -337,10 +339,10 @@ def rows_variant(request: pytest.FixtureRequest) -> ModuleType:
 class Offline:
     """A session without sockets; what it says to either side is collected."""
 
-    def __init__(self, limits: Limits | None = None) -> None:
+    def __init__(self, limits: Limits | None = None, durability: Durability = "process") -> None:
         self.guard, self.recorder = ScriptedGuard(), MemoryRecorder()
         context = SessionContext("s", "tap-1", "test", "main", "shop", "app", ANN, "oidc")
-        self.session = Session(context, self.guard, self.recorder, limits)
+        self.session = Session(context, self.guard, self.recorder, limits, durability=durability)
         self.server = self.client = b""
 
     def from_client(self, data: bytes) -> bytes:
