@@ -170,8 +170,8 @@ def _cut(parameters: tuple[bytes | None, ...]) -> tuple[bytes | Cut | None, ...]
         size -= _size(value) - CUT_BYTES
     if size > VALUES_BYTES_MAX:
         room = 0
-        for index, value in enumerate(kept):
-            room += CUT_BYTES if isinstance(value, Cut) else _size(value)
+        for index, each in enumerate(kept):
+            room += CUT_BYTES if isinstance(each, Cut) else _size(each)
             if room > VALUES_BYTES_MAX - CUT_BYTES:
                 rest = json.encode(parameters[index:])
                 return (*kept[:index], Cut(len(rest), hashlib.sha256(rest).hexdigest()))
