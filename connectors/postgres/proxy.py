@@ -26,6 +26,7 @@ from taprail.connectors.postgres.channel import Channel
 from taprail.connectors.postgres.expiry import Expiry
 from taprail.connectors.postgres.limits import Limits
 from taprail.connectors.postgres.listener import Address, Listener, take
+from taprail.connectors.postgres.memory import GiveBack
 from taprail.connectors.postgres.oauth import Discovered
 from taprail.connectors.postgres.relay import Relay
 from taprail.connectors.postgres.session import Session
@@ -147,6 +148,7 @@ class Proxy:
         self._arriving: dict[_Arrival, None] = {}  # in the order of their arrival
         self._listeners: list[Listener] = []
         self._looking: asyncio.Task[None] | None = None
+        self._memory = GiveBack()
 
     async def listen(self, host: str, port: int, *, reuse_port: bool = False) -> int:
         """Accept connections here, too; the port, which port 0 leaves to the system. Raises OSError."""
@@ -211,6 +213,7 @@ class Proxy:
         """Stop listening and end every session; their outcomes are written down before this returns."""
         for listener in self._listeners:
             listener.close()
+        self._memory.cancel()
         if self._looking is not None:
             self._looking.cancel()
         tasks = [arrival.task for arrival in self._arriving if arrival.task is not None]
@@ -384,6 +387,7 @@ class Proxy:
         pid, key = self.cancels.add(min(wanted.minor, startup.NEWEST_MINOR), relay.cancel)
         entry = _Open(session, relay, _key(context.person), expires_us)
         self._open.add(entry)
+        self._memory.later()
         self._persons[entry.person] += 1
         if self._looking is None and timeouts.any_limit(serving.limits):
             self._looking = asyncio.get_running_loop().create_task(self._look())
