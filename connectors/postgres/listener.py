@@ -192,7 +192,10 @@ def _set(future: asyncio.Future[None]) -> None:
 
 
 def keep_alive(connection: socket.socket, limits: Limits) -> None:
-    """Notice peers that are gone without a word: a laptop that was closed, a firewall that forgot the connection."""
+    """Notice peers that are gone without a word: a laptop that was closed, a firewall that forgot the connection.
+
+    TCP_USER_TIMEOUT isn't set: it would also end the session of a client that is there and reads nothing for a while.
+    """
     seconds = limits.keepalive_seconds
     if not seconds:
         return
@@ -202,8 +205,6 @@ def keep_alive(connection: socket.socket, limits: Limits) -> None:
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, seconds)
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, max(1, seconds // 4))
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 4)
-        if hasattr(socket, "TCP_USER_TIMEOUT"):  # what was written and never acknowledged: tcp(7), milliseconds
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, seconds * 2_000)
 
 
 def raise_file_limit() -> int:

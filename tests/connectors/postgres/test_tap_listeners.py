@@ -294,11 +294,38 @@ def test_keepalive_is_on_for_both_legs(beds):
                 made = channel.transport.get_extra_info("socket")
                 yield made.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
                 yield made.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE)
+                yield made.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT)  # who reads late isn't gone
 
         async def found():
             return [each async for each in options()]
 
-        assert bed.thread.run(found()) == [1, 7, 1, 7]
+        assert bed.thread.run(found()) == [1, 7, 0, 1, 7, 0]
+
+
+def test_messages_above_their_limit_end_the_session_and_reach_nobody(beds):
+    limits = Limits(query_bytes=2_000, bind_bytes=3_000, small_bytes=100, startup_bytes=200, password_bytes=50)
+    bed = beds(limits=limits)
+    large = b"SELECT '" + b"x" * 3_000 + b"'"
+    for frame in (
+        wire.query(large),
+        wire.parse(b"", large),
+        wire.bind(b"", b"", [b"x" * 3_000]),
+        wire.close(b"S", b"x" * 100),
+    ):
+        with socket.create_connection(("127.0.0.1", bed.port), timeout=10) as client:
+            client.sendall(startup.startup_packet({"user": "trusted", "database": "postgres"}))
+            while not (data := client.recv(65536)).endswith(wire.ready("I")):
+                assert data
+            client.sendall(frame)
+            assert b"08P01" in received(client)
+    for first in (
+        startup.startup_packet({"user": "u" * 300}),
+        startup.startup_packet({"user": "ann", "database": "postgres"}) + wire.message(wire.PASSWORD, b"x" * 60),
+    ):
+        with socket.create_connection(("127.0.0.1", bed.port), timeout=10) as client:
+            client.sendall(first)
+            assert b"08P01" in received(client)
+    assert bed.guard.judged == []
 
 
 def test_a_burst_while_the_loop_is_busy_is_not_refused(bed):
