@@ -7,7 +7,7 @@ from typing import Annotated
 
 from msgspec import Meta, field
 
-from taprail.connectors.postgres.startup import NEVER_ALLOWED
+from taprail.connectors.postgres.startup import never_allowed
 from taprail.schemas.errors import SettingsError
 from taprail.schemas.guard import Durability
 from taprail.streams.settings_base import Name, Port, Section
@@ -173,7 +173,7 @@ def check_tap(tap: Tap, environments: Iterable[str], databases: Iterable[str]) -
         _known(f"tap.hosts.{host.name}", "environment", [host.environment], environments)
         if not (tap.certificate or any(each.certificate for each in tap.listeners)):
             raise SettingsError("tap.hosts need TLS: clients name the host in it", hint="set tap.certificate")
-    if wrong := sorted({name.lower() for name in tap.allowed_settings} & NEVER_ALLOWED):
+    if wrong := sorted(name for name in tap.allowed_settings if never_allowed(name.lower())):
         raise SettingsError(
             f"tap.allowed_settings: {wrong[0]} says who acts, or what a text means", hint="leave it out"
         )

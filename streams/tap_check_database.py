@@ -52,11 +52,11 @@ async def check_database(loaded: Loaded, database: Database) -> list[Finding]:
     except TaprailError as error:
         text = f"{database.catalog_role} can't read the catalog: {error.message}"
         return [*findings, Finding("fail", what, text, error.hint)]
-    return [*findings, *judge(database, seen)]
+    return [*findings, *judge(database, seen, tells_person=loaded.settings.keys.person is not None)]
 
 
-def judge(database: Database, seen: Examined) -> list[Finding]:
-    """What is to be said of a server."""
+def judge(database: Database, seen: Examined, *, tells_person: bool = False) -> list[Finding]:
+    """What is to be said of a server. `tells_person`: the tap tells it who acts."""
     what, found = f"database {database.name}", []
     major = seen.version // 10_000
     if not OLDEST <= major <= NEWEST:
@@ -74,6 +74,9 @@ def judge(database: Database, seen: Examined) -> list[Finding]:
             found.append(Finding("warn", what, text, "give the tap roles with the least rights"))
     if not seen.event_triggers:
         text = "DDL that goes round the tap isn't told: the event triggers aren't there"
+        found.append(Finding("warn", what, text, "`taprail init`"))
+    if tells_person and not seen.person_functions:
+        text = "nothing verifies who acts: taprail.person() isn't there"
         found.append(Finding("warn", what, text, "`taprail init`"))
     if database.feed_role and not seen.publications:
         found.append(Finding("fail", what, "there is no publication for the change feed", "`taprail init`"))

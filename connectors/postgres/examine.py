@@ -8,13 +8,16 @@ from typing import Any
 import asyncpg
 from msgspec import Struct
 
-from taprail.connectors.postgres.onboard import PUBLICATION
+from taprail.connectors.postgres.onboard import PUBLICATION, SCHEMA
 from taprail.schemas.errors import StackError
 
 _ROLES = """
 SELECT rolname, rolsuper, rolbypassrls, rolreplication, rolcreaterole
 FROM pg_catalog.pg_roles WHERE rolname = ANY($1)"""
 _TRIGGERS = "SELECT count(*) FROM pg_catalog.pg_event_trigger WHERE evtname LIKE 'taprail%' AND evtenabled <> 'D'"
+_PERSON = """
+SELECT count(*) FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
+WHERE n.nspname = $1 AND p.proname = 'person' AND p.pronargs = 0"""
 _PUBLICATION = "SELECT count(*) FROM pg_catalog.pg_publication WHERE pubname = $1"
 
 
@@ -37,7 +40,7 @@ class Examined(Struct, frozen=True):
     roles: tuple[RoleFacts, ...]
     event_triggers: int
     publications: int
-    in_recovery: bool
+    person_functions: int
 
 
 async def examine(connect: Mapping[str, Any], roles: Sequence[str], timeout_s: float = 10.0) -> Examined:
@@ -55,7 +58,7 @@ async def examine(connect: Mapping[str, Any], roles: Sequence[str], timeout_s: f
             roles=tuple(RoleFacts(*row) for row in found),
             event_triggers=int(await connection.fetchval(_TRIGGERS)),
             publications=int(await connection.fetchval(_PUBLICATION, PUBLICATION)),
-            in_recovery=bool(await connection.fetchval("SELECT pg_catalog.pg_is_in_recovery()")),
+            person_functions=int(await connection.fetchval(_PERSON, SCHEMA)),
         )
     except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
         raise StackError(f"the catalog can't be read: {error}", hint="see `taprail init`") from error

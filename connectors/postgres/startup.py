@@ -177,13 +177,18 @@ def _choose(settings: dict[str, str], name: str, value: str, also_allowed: froze
                 f"{name} is {PINNED_SETTINGS[name]} for every session of the tap, not {value!r}",
                 hint=f"connect with {name}={PINNED_SETTINGS[name]}",
             )
-    elif name in ALLOWED_SETTINGS or (name in also_allowed and name not in NEVER_ALLOWED):
+    elif name in ALLOWED_SETTINGS or (name in also_allowed and not never_allowed(name)):
         settings[name] = value
     else:
         raise RefusedError(
             f"the setting {name!r} can't be chosen at start-up through the tap",
             hint="leave it out of the connection string; an administrator can allow it (tap.allowed_settings)",
         )
+
+
+def never_allowed(name: str) -> bool:
+    """Whether a setting says who acts, what is loaded, or how text is read; the tap's own settings are of the first."""
+    return name in NEVER_ALLOWED or name.startswith("taprail.")
 
 
 def same_as_pinned(name: str, value: str) -> bool:

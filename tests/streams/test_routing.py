@@ -106,6 +106,8 @@ def test_names_that_only_the_settings_name_tells_apart():
         ({"listeners": [{"name": "x", "host": "h", "databases": ["qa"]}]}, "there is no database 'qa'"),
         ({"listeners": [{"name": "x", "host": "h", "certificate": "c"}]}, "tap.listeners.x: a certificate needs"),
         ({"hosts": [{"name": "x", "environment": "prod"}]}, "tap.hosts need TLS"),
+        ({"allowed_settings": ["Role"]}, "tap.allowed_settings: Role says who acts"),
+        ({"allowed_settings": ["taprail.person"]}, "tap.allowed_settings: taprail.person says who acts"),
         ({"processes": 2, "port": 0}, "several processes can't share port 0"),
         ({"unix_directory": "/s", "listeners": [{"name": "x", "unix_directory": "/s"}]}, "two listen on /s:6432"),
     ],

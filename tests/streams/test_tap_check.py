@@ -157,7 +157,7 @@ def database(feed="feed"):
 
 def seen(**changes):
     facts = {"version": 160004, "encoding": "UTF8", "wal_level": "logical", "roles": (), "event_triggers": 3}
-    return Examined(**{**facts, "publications": 1, "in_recovery": False, **changes})
+    return Examined(**{**facts, "publications": 1, "person_functions": 0, **changes})
 
 
 @pytest.mark.parametrize(
@@ -180,6 +180,12 @@ def test_what_a_server_says(facts, level, said):
 
 def test_a_database_without_a_feed_needs_no_publication():
     assert all(each.level == "ok" for each in judge(database(""), seen(publications=0, wal_level="replica")))
+
+
+def test_a_database_that_is_told_who_acts_must_be_able_to_verify_it():
+    said = [each.text for each in judge(database(), seen(), tells_person=True) if each.level == "warn"]
+    assert said == ["nothing verifies who acts: taprail.person() isn't there"]
+    assert all(each.level == "ok" for each in judge(database(), seen(person_functions=1), tells_person=True))
 
 
 def test_names_that_a_certificate_is_for():

@@ -168,10 +168,12 @@ def test_a_pipeline_longer_than_the_limit_goes_through(beds):
 def test_an_administrator_may_allow_more_but_not_who_acts():
     def wanted(name):
         packet = startup.StartupMessage(0, {"user": "u", "options": f"-c {name}=x"})
-        return startup.wanted(packet, frozenset({"enable_seqscan", "my.setting", *startup.NEVER_ALLOWED})).settings
+        return startup.wanted(
+            packet, frozenset({"enable_seqscan", "my.setting", "taprail.person", *startup.NEVER_ALLOWED})
+        ).settings
 
     assert wanted("enable-seqscan") == {"enable_seqscan": "x"} and wanted("My.Setting") == {"my.setting": "x"}
-    for name in startup.NEVER_ALLOWED | {"enable_hashjoin"}:
+    for name in startup.NEVER_ALLOWED | {"enable_hashjoin", "taprail.person"}:
         with pytest.raises(RefusedError):
             wanted(name)
 
