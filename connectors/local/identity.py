@@ -22,6 +22,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from taprail.connectors.http import answers_200, post_form
+from taprail.connectors.local.device import add_device_flow
 from taprail.connectors.local.ports import LOOPBACK
 from taprail.connectors.local.private import write_private
 from taprail.connectors.local.process import Child
@@ -132,6 +133,7 @@ def application(issuer: str, key_pem: str) -> Any:
         return flask.jsonify({"keys": [{**ours, "kid": KEY_ID, "use": "sig", "alg": "RS256"}, *others]})
 
     app.view_functions["oidc-provider-mock.jwks"] = jwks
+    add_device_flow(app, list(PEOPLE))
     return app
 
 

@@ -246,6 +246,8 @@ The tap listens on {tap.host}:{tap.port}; databases: {names}. Connect as ann, bo
 
   PGPASSWORD=$(taprail token ann{option}) psql "host={tap.host} port={tap.port} dbname=prod user=ann"
 
+Or sign in with a browser: taprail login --issuer {loaded.settings.identity.issuer} --port {tap.port}; taprail connect prod
+
 Watch:    taprail tail{option}
 Decide:   {loaded.settings.approvals.url}   or   taprail approvals list{option}
 Ask:      taprail audit sql "SELECT * FROM statements LIMIT 10"{option}
