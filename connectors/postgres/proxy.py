@@ -192,10 +192,6 @@ class Proxy:
         """Sessions that are open."""
         return len(self._open)
 
-    def contexts(self) -> list[SessionContext]:
-        """Whose sessions are open."""
-        return [each.session.context for each in self._open]
-
     def end_sessions(self, match: Callable[[SessionContext], bool], sqlstate: str, text: str) -> int:
         """End every session that `match` says yes to with a FATAL error, whatever it does; how many were open.
 

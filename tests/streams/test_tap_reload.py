@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import threading
+import time
 
 import psycopg
 import pytest
@@ -76,6 +78,44 @@ def test_settings_that_are_wrong_change_nothing_and_the_log_says_why(tap):
         assert new.execute("SELECT 1").fetchone() == (1,)
     assert old.execute("SELECT 1").fetchone() == (1,)
     old.close()
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_nobody_notices_reloads_while_work_goes_on(tmp_path, stack, fresh_database, processes):
+    with RunningTap(tmp_path, stack, fresh_database, tap=f"processes = {processes}") as tap:
+        failures, stop = [], threading.Event()
+        counted = [0, 0]
+
+        def works():
+            with tap.connect() as connection:
+                while not stop.is_set():
+                    connection.execute("SELECT 1")
+                    counted[0] += 1
+
+        def comes():
+            while not stop.is_set():
+                tap.connect().close()
+                counted[1] += 1
+
+        def told(work):
+            try:
+                work()
+            except Exception as error:
+                failures.append(error)
+
+        threads = [threading.Thread(target=told, args=[work]) for work in (works, works, comes)]
+        for each in threads:
+            each.start()
+        for number in range(1, 11):
+            os.kill(tap.pid, signal.SIGHUP)
+            deadline = time.monotonic() + 20
+            while tap.log.read_text().count("the settings were read again") < number * processes:
+                assert time.monotonic() < deadline
+                time.sleep(0.02)
+        stop.set()
+        for each in threads:
+            each.join()
+        assert failures == [] and min(counted) > 0
 
 
 def test_a_database_is_added_and_its_sessions_survive_its_removal(tap, stack):
