@@ -316,6 +316,7 @@ def problems(loaded: Loaded) -> list[str]:
     files = [(f"{name}.certificate", certificate) for name, certificate, _ in certificates(tap)]
     files += [(f"{name}.private_key", private_key) for name, _, private_key in certificates(tap)]
     files += [(f"keys.control_public.{k}", v) for k, v in loaded.settings.keys.control_public.items()]
+    files += [("tap.client_ca_file", tap.client_ca_file), ("tap.client_crl_file", tap.client_crl_file)]
     found += [f"{name}: {loaded.path(v)} isn't there" for name, v in files if v and not loaded.path(v).exists()]
     if not tap.certificate and not tap.plaintext_tokens:
         found.append("tap: without tap.certificate nobody can sign in with a token; set it, or tap.plaintext_tokens")

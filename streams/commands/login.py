@@ -60,6 +60,8 @@ def login(profile: str, **given: str | int | None) -> None:
         kept.write(path, replace(wanted, granted=granted))
     who = user_of(granted.access_token) or "somebody whom only the provider knows"
     click.echo(f"signed in as {device.printable(who)}{_until(granted.expires)}", err=True)
+    if not device.claims_unverified(granted.access_token):
+        click.echo("  the provider gave a token that isn't a JWT, which no tap takes: try --audience", err=True)
     if not granted.refresh_token and granted.expires:
         click.echo("  the provider gave no refresh token: sign in again then", err=True)
 
@@ -115,7 +117,7 @@ def token(person: str | None, profile: str, home: Path) -> None:
 
 
 def fresh(profile: str) -> Kept:
-    """The sign-in with a token that holds for a minute at least. Raises RefusedError where there is none."""
+    """The sign-in with a token that holds for a minute, or less where the provider is away. Raises RefusedError."""
     from msgspec.structs import replace
 
     from taprail.connectors.oidc import device, kept
@@ -132,7 +134,12 @@ def fresh(profile: str) -> Kept:
             return found
         if not granted.refresh_token:
             raise RefusedError("the sign-in has ended", hint="run `taprail login`")
-        found = replace(found, granted=asyncio.run(device.refresh(found.client, granted.refresh_token)))
+        try:
+            found = replace(found, granted=asyncio.run(device.refresh(found.client, granted.refresh_token)))
+        except RefusedError:
+            if granted.expires > time.time():  # a provider that is away for a moment stops nobody
+                return found
+            raise
         kept.write(path, found)
         return found
 

@@ -246,7 +246,9 @@ The tap listens on {tap.host}:{tap.port}; databases: {names}. Connect as ann, bo
 
   PGPASSWORD=$(taprail token ann{option}) psql "host={tap.host} port={tap.port} dbname=prod user=ann"
 
-Or sign in with a browser: taprail login --issuer {loaded.settings.identity.issuer} --port {tap.port}; taprail connect prod
+Or sign in with a browser, then `taprail connect prod`:
+
+  taprail login --issuer {loaded.settings.identity.issuer} --port {tap.port}
 
 Watch:    taprail tail{option}
 Decide:   {loaded.settings.approvals.url}   or   taprail approvals list{option}

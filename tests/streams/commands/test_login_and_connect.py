@@ -117,9 +117,26 @@ def test_an_old_token_without_a_refresh_token_is_the_end(provider: FakeProvider)
     keep(provider, 30.0)
     answer = run("token")
     assert answer.exit_code == 1 and "the sign-in has ended" in answer.output and provider.requests == 0
-    keep(provider, 30.0, "used before")
+    keep(provider, -1.0, "used before")
     answer = run("connect", "prod", "--", "true")
     assert answer.exit_code == 1 and "the sign-in has ended: invalid_grant" in answer.output
+
+
+def test_a_provider_that_is_away_stops_nobody_whose_token_still_holds(provider: FakeProvider) -> None:
+    keep(provider, 30.0, "refresh")
+    provider.fail_next(9, 503)
+    answer = run("token")
+    assert answer.exit_code == 0 and answer.stdout.count(".") == 2
+    keep(provider, -1.0, "refresh")
+    provider.fail_next(9, 503)
+    answer = run("token")
+    assert answer.exit_code == 1 and "try again" in answer.output
+
+
+def test_who_gets_an_opaque_token_is_told(provider: FakeProvider) -> None:
+    provider.token_answer = 200, b'{"access_token": "opaque", "token_type": "Bearer", "expires_in": 60}'
+    answer = login(provider, "--issuer", provider.url)
+    assert answer.exit_code == 0 and "isn't a JWT" in answer.output and "no refresh token" in answer.output
 
 
 def test_a_client_finds_the_token_in_its_environment_and_nowhere_else(
