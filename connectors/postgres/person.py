@@ -12,8 +12,9 @@ it is verified once for a statement, not for each row.
 What holds it together:
 - The setting is text that anybody could set. It counts only with an HMAC-SHA256 (RFC 2104) over it. PostgreSQL has
   SHA-256 built in; the key's two pads are stored ready-made, because SQL can't XOR bytea.
-- The pads lie in a table that only its owner reads; the functions read it with their owner's rights (SECURITY DEFINER),
-  with a search_path that nobody else can put anything into.
+- The pads lie in a large object, which its owner alone reads; the functions read it with their owner's rights (SECURITY
+  DEFINER), with a search_path that nobody else can put anything into. In a table they would be in the change feed: a
+  publication FOR ALL TABLES publishes whatever is a table, and large objects aren't. So the table has their OIDs only.
 - A value names the TCP port that the tap connects from and when it did, and is refused on any other connection.
   Without a port (a proxy between the tap and the server changes it) the time alone must fit.
 
@@ -54,8 +55,9 @@ BEGIN
   IF NOT EXISTS (
     SELECT FROM {SCHEMA}.person_keys AS k
     WHERE pg_catalog.sha256(pg_catalog.convert_to(pg_catalog.substr(said, 1, 65), 'UTF8')) =
-      pg_catalog.sha256(pg_catalog.convert_to(pg_catalog.encode(pg_catalog.sha256(k.outer_pad ||
-        pg_catalog.sha256(k.inner_pad || pg_catalog.convert_to(text_, 'UTF8'))), 'hex') || ' ', 'UTF8'))
+      pg_catalog.sha256(pg_catalog.convert_to(pg_catalog.encode(pg_catalog.sha256(
+        pg_catalog.lo_get(k.pads, {BLOCK_BYTES}, {BLOCK_BYTES}) || pg_catalog.sha256(
+          pg_catalog.lo_get(k.pads, 0, {BLOCK_BYTES}) || pg_catalog.convert_to(text_, 'UTF8'))), 'hex') || ' ', 'UTF8'))
   ) THEN
     RAISE EXCEPTION 'taprail.person was not set by a tap of this database' USING ERRCODE = '42501';
   END IF;
@@ -78,25 +80,21 @@ def install(key: bytes) -> list[Statement]:
     `key` is `streams.identity.passed_on.key_of`'s. The statements hold what follows from it, so they are a secret and
     must not go into a log; an older key is believed until `forget_keys` or the next but one.
     """
-    inner, outer = (_pad(key, byte).hex() for byte in (0x36, 0x5C))
     table = f"{SCHEMA}.person_keys"
     definer = "STABLE PARALLEL RESTRICTED SECURITY DEFINER SET search_path = pg_catalog, pg_temp"
     return [
         Statement(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}", "a place for the tap's functions"),
         Statement(f"GRANT USAGE ON SCHEMA {SCHEMA} TO PUBLIC", "everybody may ask who acts; nobody may create in it"),
         Statement(
-            f"CREATE TABLE IF NOT EXISTS {table} (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, "
-            "inner_pad bytea NOT NULL UNIQUE, outer_pad bytea NOT NULL)",
-            "the keys that the tap's word is verified with",
+            f"CREATE TABLE IF NOT EXISTS {table} "
+            "(id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, pads oid NOT NULL UNIQUE)",
+            "where the keys are that the tap's word is verified with",
         ),
-        Statement(f"REVOKE ALL ON {table} FROM PUBLIC", "no ordinary role reads them"),
+        Statement(f"REVOKE ALL ON {table} FROM PUBLIC", "no ordinary role needs to know"),
+        Statement(_block(_NO_COMPAT), "with lo_compat_privileges everybody could read the keys"),
+        Statement(_block(_ADD, key), "this tap's key for this database"),
         Statement(
-            f"INSERT INTO {table} (inner_pad, outer_pad) VALUES ('\\x{inner}', '\\x{outer}') ON CONFLICT DO NOTHING",
-            "this tap's key for this database",
-        ),
-        Statement(
-            f"DELETE FROM {table} WHERE inner_pad <> '\\x{inner}' AND id NOT IN "
-            f"(SELECT id FROM {table} WHERE inner_pad <> '\\x{inner}' ORDER BY id DESC LIMIT 1)",
+            _block(_FORGET, key, "LIMIT 1"),
             "of older keys one is believed, for the sessions that are open while the key changes",
         ),
         Statement(
@@ -115,8 +113,7 @@ def install(key: bytes) -> list[Statement]:
 
 def forget_keys(key: bytes) -> list[Statement]:
     """Believe this key only, from now on: sessions that were opened with another one lose their person."""
-    kept = _pad(key, 0x36).hex()
-    return [Statement(f"DELETE FROM {SCHEMA}.person_keys WHERE inner_pad <> '\\x{kept}'", "older keys aren't believed")]
+    return [Statement(_block(_FORGET, key, "LIMIT 0"), "older keys aren't believed")]
 
 
 def remove() -> list[Statement]:
@@ -124,8 +121,47 @@ def remove() -> list[Statement]:
     return [
         Statement(f"DROP FUNCTION IF EXISTS {SCHEMA}.person()", "who acts isn't told any more"),
         Statement(f"DROP FUNCTION IF EXISTS {SCHEMA}.claims()", "nor what else the tap said"),
-        Statement(f"DROP TABLE IF EXISTS {SCHEMA}.person_keys", "nor are its keys kept"),
+        Statement(_block(_EMPTY), "nor are its keys kept"),
+        Statement(f"DROP TABLE IF EXISTS {SCHEMA}.person_keys", "nor where they were"),
     ]
+
+
+# The newest row is the key in force. `{pads}` is both pads in hex, `{spare}` how many others stay.
+_NO_COMPAT = """
+BEGIN
+  IF pg_catalog.current_setting('lo_compat_privileges')::boolean THEN
+    RAISE EXCEPTION 'lo_compat_privileges is on: every role could read the keys' USING HINT = 'switch it off first';
+  END IF;
+END"""
+_SAME = "pg_catalog.lo_get(k.pads) = '\\x{pads}'"
+_ADD = f"""
+BEGIN
+  IF NOT EXISTS (SELECT FROM {SCHEMA}.person_keys AS k WHERE {_SAME}) THEN
+    INSERT INTO {SCHEMA}.person_keys (pads) VALUES (pg_catalog.lo_from_bytea(0, '\\x{{pads}}'));
+  END IF;
+END"""
+_FORGET = f"""
+DECLARE old record;
+BEGIN
+  FOR old IN
+    SELECT k.id, k.pads FROM {SCHEMA}.person_keys AS k WHERE NOT {_SAME} AND k.id NOT IN
+      (SELECT k.id FROM {SCHEMA}.person_keys AS k WHERE NOT {_SAME} ORDER BY k.id DESC {{spare}})
+  LOOP
+    DELETE FROM {SCHEMA}.person_keys WHERE id = old.id;
+    PERFORM pg_catalog.lo_unlink(old.pads);
+  END LOOP;
+END"""
+_EMPTY = f"""
+BEGIN
+  IF pg_catalog.to_regclass('{SCHEMA}.person_keys') IS NOT NULL THEN
+    PERFORM pg_catalog.lo_unlink(k.pads) FROM {SCHEMA}.person_keys AS k;
+  END IF;
+END"""
+
+
+def _block(body: str, key: bytes | None = None, spare: str = "") -> str:
+    pads = "" if key is None else (_pad(key, 0x36) + _pad(key, 0x5C)).hex()
+    return f"DO $block${body.replace('{pads}', pads).replace('{spare}', spare)}$block$"
 
 
 def _pad(key: bytes, byte: int) -> bytes:

@@ -166,17 +166,57 @@ def test_another_databases_key_and_a_value_without_a_port(server: Any, database:
 
 
 def test_ordinary_roles_read_neither_the_keys_nor_what_makes_them(server: Any, database: str) -> None:
+    with psycopg.connect(server.endpoint.dsn(database)) as admin:
+        [(oid,)] = admin.execute("SELECT pads FROM taprail.person_keys").fetchall()
+    large = [
+        f"SELECT lo_get({oid})",
+        f"SELECT lo_get({oid}, 0, 1)",
+        f"SELECT lo_put({oid}, 0, 'x')",
+        f"SELECT lo_unlink({oid})",
+        f"SELECT loread(lo_open({oid}, 262144), 128)",
+        f"GRANT SELECT ON LARGE OBJECT {oid} TO PUBLIC",
+        "SELECT data FROM pg_largeobject",
+    ]
     with direct(server, database) as connection:
         for attempt in (
             "SELECT * FROM taprail.person_keys",
             "COPY taprail.person_keys TO STDOUT",
-            "INSERT INTO taprail.person_keys (inner_pad, outer_pad) VALUES ('', '')",
+            "INSERT INTO taprail.person_keys (pads) VALUES (lo_from_bytea(0, 'mine'))",
+            *large,
             "CREATE FUNCTION taprail.person() RETURNS text LANGUAGE sql AS $$SELECT 'bob'$$",
             "CREATE OR REPLACE FUNCTION taprail.claims() RETURNS jsonb LANGUAGE sql AS $$SELECT '{}'::jsonb$$",
             "ALTER FUNCTION taprail.claims() SECURITY INVOKER",
         ):
             with pytest.raises(psycopg.errors.InsufficientPrivilege):
                 connection.execute(attempt)
+
+
+def test_a_change_feed_of_all_tables_doesnt_carry_the_keys(server: Any) -> None:
+    name, slot = f"person_{secrets.token_hex(4)}", f"keys_{secrets.token_hex(4)}"
+    with psycopg.connect(server.endpoint.dsn(), autocommit=True) as admin:
+        admin.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+    try:
+        with psycopg.connect(server.endpoint.dsn(name), autocommit=True) as admin:
+            admin.execute("CREATE PUBLICATION everything FOR ALL TABLES")
+            admin.execute("SELECT pg_create_logical_replication_slot(%s, 'pgoutput')", [slot])
+            admin.execute("CREATE TABLE canary (secret bytea)")
+            inner, outer = (bytes(each ^ byte for each in KEY.ljust(64, b"\0")) for byte in (0x36, 0x5C))
+            for statement in [*person.install(KEY), *person.install(bytes(32)), *person.forget_keys(KEY)]:
+                admin.execute(statement.sql)
+            admin.execute("INSERT INTO canary VALUES (%s)", [b"a secret in a table"])
+            options = "'proto_version', '1', 'publication_names', 'everything'"
+            rows = admin.execute(
+                f"SELECT data FROM pg_logical_slot_get_binary_changes(%s, NULL, NULL, {options})", [slot]
+            )
+            feed = b"".join(row[0] for row in rows)
+            assert b"a secret in a table".hex().encode() in feed, "the feed does carry tables"
+            assert b"person_keys" in feed
+            for pad in (inner, outer):
+                assert pad[:16] not in feed and pad[:16].hex().encode() not in feed
+            admin.execute("SELECT pg_drop_replication_slot(%s)", [slot])
+    finally:
+        with psycopg.connect(server.endpoint.dsn(), autocommit=True) as admin:
+            admin.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
 
 
 def test_ones_own_functions_and_operators_dont_get_into_the_check(server: Any, database: str) -> None:
@@ -250,8 +290,10 @@ def test_it_can_be_taken_away_but_not_from_under_a_policy(server: Any, database:
             for statement in person.remove():
                 admin.execute(statement.sql)
         admin.execute("DROP TABLE notes")
-        for statement in person.remove():
+        assert admin.execute("SELECT count(*) FROM pg_largeobject_metadata").fetchone() != (0,)
+        for statement in [*person.remove(), *person.remove()]:
             admin.execute(statement.sql)
+        assert admin.execute("SELECT count(*) FROM pg_largeobject_metadata").fetchone() == (0,)
         admin.rollback()
 
 
