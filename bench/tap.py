@@ -1,7 +1,10 @@
-"""pgbench -S through the tap, through pgbouncer and directly, taking turns; and what each costs in CPU.
+"""The tap beside pgbouncer (session mode) and the server itself: small statements, large results, what waiting costs.
 
-The tap judges and records every statement of a whole installation; the others pass it on. pgbouncer (session mode) is
-the baseline where it is installed (Debian: `apt-get install pgbouncer`), otherwise the server itself is.
+The tap parses, judges, marks and records every statement; the others pass it on. All of them, the broker and the
+clients share this machine, so everything takes turns, and figures are medians. pgbouncer is the baseline where it is
+installed (Debian: `apt-get install pgbouncer`), otherwise the server itself is.
+
+    make bench-tap
 """
 
 from __future__ import annotations
@@ -9,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import socket
 import statistics
 import subprocess
 import sys
@@ -20,17 +24,29 @@ from pathlib import Path
 from typing import NamedTuple
 
 import psutil
+import psycopg
 from figures import Figures
 
 from taprail.connectors.local.identity import access_token
 from taprail.connectors.local.ports import choose_ports
+from taprail.connectors.postgres import messages as wire
+from taprail.schemas.endpoints import Endpoints
 from taprail.streams.local import LocalInstallation
 
 DATABASE = "dev"
 SCALE = 4
-ROUNDS, SECONDS = 3, 3
+ROUNDS, SECONDS = 5, 3
 MODES = ("simple", "extended", "prepared")
 CLIENTS = (1, 8)
+BULK_ROWS, BULK_ROUNDS = 1_000_000, 3
+IDLE = 2_000
+# 224 bytes a row on the wire; name and e-mail address are masked for whoever may not see them.
+PEOPLE = f"""
+CREATE TABLE people AS SELECT n AS id, n * 7 AS branch, 'Person number ' || n AS full_name,
+  'person.' || n || '@example.com' AS email, repeat('x', 60) AS note_1, repeat('y', 56) AS note_2, n % 97 AS score
+FROM generate_series(1, {BULK_ROWS}) n;
+CREATE TABLE things AS SELECT id, branch, full_name AS label_1, email AS label_2, note_1, note_2, score FROM people;
+"""
 
 
 class Target(NamedTuple):
@@ -39,6 +55,10 @@ class Target(NamedTuple):
     user: str
     password: str
     pid: int  # 0: its CPU isn't looked at
+
+    @property
+    def dsn(self) -> str:
+        return f"host=127.0.0.1 port={self.port} user={self.user} password={self.password} dbname={DATABASE}"
 
 
 class Run(NamedTuple):
@@ -51,29 +71,63 @@ def main() -> None:
         Path(folder).chmod(0o755)
         installation = LocalInstallation(Path(folder) / "home", lambda _: None)
         stack.callback(installation.stop)
-        loaded = installation.start()
+        loaded = installation.start(_fill)
+        for role in ("stream", "agents", "ledger", "signer"):  # they run on other machines
+            installation.supervisor[role].child.stop()
+        next(part for part in installation.stack.parts if part.name == "Kafka Connect").stop()
         postgres = installation.endpoints.postgres
-        bin_folder = Path(installation.endpoints.psql).parent
         direct = Target("direct", postgres.port, postgres.superuser, postgres.password, 0)
-        _pgbench(bin_folder, direct, "-i", "-q", "-s", str(SCALE))
         token = access_token(installation.endpoints.issuer_url, "ann")
-        tap = Target("tap", loaded.settings.tap.port, "ann", token, installation.supervisor["tap"].child.pid or 0)
+        tap = Target("tap", loaded.settings.tap.port, "ann", token, installation.supervisor["tap"].child.pid)
         targets = [direct, tap]
         if (program := shutil.which("pgbouncer")) is not None:
             targets.insert(1, stack.enter_context(_pgbouncer(program, Path(folder), direct)))
         else:
             print("pgbouncer is not installed: the server itself is the baseline", file=sys.stderr)
-        _report(_measure(bin_folder, targets), baseline=targets[-2].name)
+        out = Figures("tap")
+        _small(out, Path(installation.endpoints.psql).parent, targets)
+        _bulk(out, targets)
+        _waiting(out, tap)
 
 
-def _measure(bin_folder: Path, targets: list[Target]) -> dict[tuple[str, int, str], list[Run]]:
-    runs = defaultdict(list)
+def _fill(endpoints: Endpoints) -> None:
+    """Before there are change feeds: they would read it all."""
+    postgres = endpoints.postgres
+    direct = Target("direct", postgres.port, postgres.superuser, postgres.password, 0)
+    _pgbench(Path(endpoints.psql).parent, direct, "-i", "-q", "-s", str(SCALE))
+    with psycopg.connect(postgres.dsn(DATABASE), autocommit=True) as connection:
+        connection.execute(PEOPLE.encode())
+        connection.execute("VACUUM FREEZE ANALYZE")
+
+
+# Small statements -----------------------------------------------------------------------------------------------------
+
+
+def _small(out: Figures, bin_folder: Path, targets: list[Target]) -> None:
+    """pgbench -S. With `held` the publisher stands still, as if its work and the broker's were another machine's."""
+    tap, baseline = targets[-1], targets[-2]
+    (publisher,) = psutil.Process(tap.pid).children()
     for mode in MODES:
         for clients in CLIENTS:
+            runs, publishing = defaultdict(list), []
             for _ in range(ROUNDS):
-                for target in targets:
-                    runs[mode, clients, target.name].append(_run(bin_folder, target, mode, clients))
-    return runs
+                for target in targets[:-1]:
+                    runs[target.name].append(_run(bin_folder, target, mode, clients))
+                publisher.suspend()
+                runs["held"].append(_run(bin_folder, tap, mode, clients))
+                publisher.resume()
+                _drained(publisher)
+                before = _cpu_seconds(publisher.pid)
+                runs["tap"].append(_run(bin_folder, tap, mode, clients))
+                _drained(publisher)
+                publishing.append((_cpu_seconds(publisher.pid) - before) / (runs["tap"][-1].tps * SECONDS) * 1e6)
+            what = f"pgbench -S, {mode}, {clients} client{'s' if clients > 1 else ''}"
+            tps = {name: round(statistics.median(run.tps for run in each)) for name, each in runs.items()}
+            cpu = {name: round(statistics.median(run.cpu_us for run in each), 1) for name, each in runs.items()}
+            out.figure(what, tps["held"], "tps", baseline.name, tps[baseline.name])
+            out.figure(f"{what}, publishing here meanwhile", tps["tap"], "tps", baseline.name, tps[baseline.name])
+            out.figure(f"{what}, CPU", cpu["held"], "us/transaction", baseline.name, cpu[baseline.name] or None)
+            out.figure(f"{what}, CPU of the publisher", round(statistics.median(publishing), 1), "us/transaction", "-")
 
 
 def _run(bin_folder: Path, target: Target, mode: str, clients: int) -> Run:
@@ -86,18 +140,6 @@ def _run(bin_folder: Path, target: Target, mode: str, clients: int) -> Run:
     return Run(tps, used / done * 1e6)
 
 
-def _report(runs: dict[tuple[str, int, str], list[Run]], baseline: str) -> None:
-    out = Figures("tap")
-    for mode in MODES:
-        for clients in CLIENTS:
-            tap, other = runs[mode, clients, "tap"], runs[mode, clients, baseline]
-            what = f"pgbench -S, {mode}, {clients} client{'s' if clients > 1 else ''}"
-            tps = [round(statistics.median(r.tps for r in each)) for each in (tap, other)]
-            out.figure(what, tps[0], "tps", baseline, tps[1])
-            cpu = [round(statistics.median(r.cpu_us for r in each), 1) for each in (tap, other)]
-            out.figure(f"{what}, CPU of the process", cpu[0], "us/transaction", baseline, cpu[1] or None)
-
-
 def _pgbench(bin_folder: Path, target: Target, *options: str) -> str:
     address = ["-h", "127.0.0.1", "-p", str(target.port), "-U", target.user, DATABASE]
     env = {**os.environ, "PGPASSWORD": target.password, "PGSSLMODE": "disable", "PGGSSENCMODE": "disable"}
@@ -105,6 +147,74 @@ def _pgbench(bin_folder: Path, target: Target, *options: str) -> str:
     if run.returncode != 0:
         sys.exit(f"pgbench against {target.name} failed: {run.stderr}")
     return run.stdout
+
+
+def _drained(publisher: psutil.Process) -> None:
+    """Wait until it has nothing to do."""
+    while True:
+        before = _cpu_seconds(publisher.pid)
+        time.sleep(0.5)
+        if _cpu_seconds(publisher.pid) - before < 0.03:
+            return
+
+
+# Large results --------------------------------------------------------------------------------------------------------
+
+
+def _bulk(out: Figures, targets: list[Target]) -> None:
+    tap, baseline = targets[-1], targets[-2]
+    cases = {"things": "unmasked", "people": "2 columns masked"}
+    rates, grown = defaultdict(list), 0
+    for _ in range(BULK_ROUNDS):
+        for table in cases:
+            for target in targets:
+                before = _resident(target.pid)
+                rates[table, target.name].append(_read_all(target, table))
+                grown = max(grown, _resident(target.pid) - before) if target is tap else grown
+    for table, case in cases.items():
+        mine, other = (round(statistics.median(rates[table, t.name])) for t in (tap, baseline))
+        out.figure(f"{BULK_ROWS:,} rows, {case}", mine, "MB/s", baseline.name, other)
+    before = _resident(tap.pid)
+    _read_all(tap, "people", slowly=True)
+    grown = max(grown, _resident(tap.pid) - before)
+    out.figure("memory that a result takes, slow readers included", round(grown / 2**20, 1), "MiB", "to be at most 64")
+
+
+def _read_all(target: Target, table: str, *, slowly: bool = False) -> float:
+    """MB/s of everything that the server says; the client only counts it."""
+    with psycopg.connect(f"{target.dsn} sslmode=disable", autocommit=True) as connection:
+        raw = socket.socket(fileno=os.dup(connection.fileno()))
+        raw.setblocking(True)
+        raw.sendall(wire.query(f"SELECT * FROM {table}".encode()))
+        buffer, total, tail = bytearray(1 << 20), 0, b""
+        started = time.perf_counter()
+        while not tail.endswith(b"Z\0\0\0\5I"):
+            count = raw.recv_into(buffer)
+            tail, total = (tail + buffer[max(0, count - 6) : count])[-6:], total + count
+            if slowly and total < 20_000_000:
+                time.sleep(0.02)
+        took = time.perf_counter() - started
+        raw.close()
+        if total < 100 * BULK_ROWS:
+            sys.exit(f"{target.name} sent {total} bytes only")
+        return total / took / 1e6
+
+
+# Waiting --------------------------------------------------------------------------------------------------------------
+
+
+def _waiting(out: Figures, tap: Target) -> None:
+    """Sessions that do nothing, as many as the server takes."""
+    before = _resident(tap.pid)
+    sessions = []
+    with contextlib.suppress(psycopg.OperationalError):
+        while len(sessions) < IDLE:
+            sessions.append(psycopg.connect(f"{tap.dsn} sslmode=disable"))
+    each = (_resident(tap.pid) - before) / len(sessions)
+    for session in sessions:
+        session.close()
+    beside = f"{len(sessions)} were open; to be at most 100"
+    out.figure("memory of a session that waits", round(each / 1024, 1), "KiB", beside)
 
 
 @contextlib.contextmanager
@@ -128,11 +238,15 @@ def _pgbouncer(program: str, folder: Path, server: Target) -> Iterator[Target]:
         process.wait()
 
 
+def _resident(pid: int) -> int:
+    return psutil.Process(pid).memory_info().rss if pid else 0
+
+
 def _cpu_seconds(pid: int) -> float:
     if not pid:
         return 0.0
     times = psutil.Process(pid).cpu_times()
-    return times.user + times.system
+    return float(times.user + times.system)
 
 
 if __name__ == "__main__":

@@ -9,24 +9,55 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from struct import Struct as Layout
 from struct import error as LayoutError
+from typing import Final
 
 from msgspec import Struct
 
+from taprail.connectors.postgres.rows import uint32
 from taprail.schemas.errors import ProtocolError
 from taprail.schemas.guard import Field
 
 HEAD = Layout(">BI")  # type and length of a message
 _I16, _I32, _U32 = Layout(">h"), Layout(">i"), Layout(">I")
-_NULL_LENGTH = 0xFFFFFFFF  # -1
+_NULL_LENGTH: Final = 0xFFFFFFFF  # -1
 _COLUMN = Layout(">IhIhih")  # RowDescription: table, attribute, type, size, modifier, format
 
-# Types that both directions use, and their names where one letter means two things.
-QUERY, PARSE, BIND, DESCRIBE, EXECUTE, CLOSE, SYNC, FLUSH = b"QPBDECSH"
-FUNCTION_CALL, COPY_DATA, COPY_DONE, COPY_FAIL, TERMINATE, PASSWORD = b"FdcfXp"
-PARSE_COMPLETE, BIND_COMPLETE, CLOSE_COMPLETE, NO_DATA, PARAMETER_DESCRIPTION = b"123nt"
-ROW_DESCRIPTION, DATA_ROW, COMMAND_COMPLETE, EMPTY_QUERY, PORTAL_SUSPENDED = b"TDCIs"
-COPY_IN, COPY_OUT, COPY_BOTH, READY, ERROR, NOTICE, NOTIFICATION = b"GHWZENA"
-PARAMETER_STATUS, BACKEND_KEY, AUTHENTICATION, NEGOTIATE = b"SKRv"
+# The types of messages. A letter may mean two things: one to a server, another to a client.
+QUERY: Final = 81  # Q
+PARSE: Final = 80  # P
+BIND: Final = 66  # B
+DESCRIBE: Final = 68  # D
+EXECUTE: Final = 69  # E
+CLOSE: Final = 67  # C
+SYNC: Final = 83  # S
+FLUSH: Final = 72  # H
+FUNCTION_CALL: Final = 70  # F
+COPY_DATA: Final = 100  # d
+COPY_DONE: Final = 99  # c
+COPY_FAIL: Final = 102  # f
+TERMINATE: Final = 88  # X
+PASSWORD: Final = 112  # p
+PARSE_COMPLETE: Final = 49  # 1
+BIND_COMPLETE: Final = 50  # 2
+CLOSE_COMPLETE: Final = 51  # 3
+NO_DATA: Final = 110  # n
+PARAMETER_DESCRIPTION: Final = 116  # t
+ROW_DESCRIPTION: Final = 84  # T
+DATA_ROW: Final = 68  # D
+COMMAND_COMPLETE: Final = 67  # C
+EMPTY_QUERY: Final = 73  # I
+PORTAL_SUSPENDED: Final = 115  # s
+COPY_IN: Final = 71  # G
+COPY_OUT: Final = 72  # H
+COPY_BOTH: Final = 87  # W
+READY: Final = 90  # Z
+ERROR: Final = 69  # E
+NOTICE: Final = 78  # N
+NOTIFICATION: Final = 65  # A
+PARAMETER_STATUS: Final = 83  # S
+BACKEND_KEY: Final = 75  # K
+AUTHENTICATION: Final = 82  # R
+NEGOTIATE: Final = 118  # v
 
 
 class Inbox:
@@ -61,7 +92,7 @@ def frame_end(data: bytes, start: int, largest: int) -> int:
 
     Raises ProtocolError on a length below 4 or above `largest`.
     """
-    length = data[start + 1] << 24 | data[start + 2] << 16 | data[start + 3] << 8 | data[start + 4]
+    length = uint32(data, start + 1)
     if not 4 <= length <= largest:
         raise ProtocolError(
             f"message {chr(data[start])!r} says its length is {length}, which must be from 4 to {largest}",
@@ -179,7 +210,7 @@ def parse_bind(body: bytes) -> Bind:
         count = body[at] << 8 | body[at + 1]
         at += 2
         for _ in range(count):
-            length = body[at] << 24 | body[at + 1] << 16 | body[at + 2] << 8 | body[at + 3]
+            length = uint32(body, at)
             at += 4
             if length == _NULL_LENGTH:
                 values.append(None)
