@@ -134,8 +134,11 @@ def test_what_doesnt_hold_opens_no_session(tap: Any, said: str, why: str) -> Non
 def test_who_may_not_speak_is_refused_however_good_the_statement(tap: Any, provider: FakeProvider) -> None:
     with pytest.raises(psycopg.OperationalError, match="'reports' may not say"):
         connect(tap, statement(), user="reports")
-    with pytest.raises(psycopg.OperationalError, match="only a service account"):
+    with pytest.raises(psycopg.OperationalError, match="only a service account may say"):
         connect(tap, statement(), user="ann", password=provider.token())
+    like_the_service = provider.token(sub="superset", preferred_username="mallory")
+    with pytest.raises(psycopg.OperationalError, match="only a service account may say"):
+        connect(tap, statement(), user="mallory", password=like_the_service)
     with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
         connect(tap, statement(), password="wrong")
 

@@ -16,7 +16,7 @@ from taprail.schemas.guard import Facts, Part, Release, Request, Result, Session
 from taprail.schemas.records import Person
 from taprail.streams.identity import speaking
 from taprail.streams.identity.speaking import SpeakingRecorder, listening
-from taprail.streams.identity.speaks_for import OURSELVES, TYPE, Speaker, Speakers
+from taprail.streams.identity.speaks_for import OURSELVES, TYPE, Speaker, Speakers, Spoken
 
 KEY = "k" * 32
 SERVICE = Person("superset", "superset", "service", ("services",), OURSELVES)
@@ -68,7 +68,8 @@ class Tap:
         }
         self.inner = Inner()
         self.plain = Hooks(cast(Any, None), cast(Any, None), self.inner, self.inner, self.inner)
-        hooks = listening(self.plain, Speakers(speakers, verifier))
+        self.speakers = Speakers(speakers, verifier)
+        hooks = listening(self.plain, self.speakers)
         self.guard, self.recorder, self.gate = hooks.guard, cast(SpeakingRecorder, hooks.recorder), hooks.gate
 
 
@@ -129,6 +130,15 @@ def test_what_doesnt_hold_is_denied_and_recorded_as_the_services(tap: Tap, said:
     assert tap.inner.judged == []
     tap.recorder.statement(asked, verdict)
     assert tap.inner.written == [asked]
+
+
+def test_a_persons_own_token_isnt_taken_from_a_comment_though_it_was_verified_elsewhere(tap: Tap) -> None:
+    """Another session of the service may have been opened with it; whoever reads the server's log has it as well."""
+    token = signed(typ="at+jwt")
+    tap.speakers._keep("superset", token, Spoken(Person("ann", "Ann", "person"), int((time.time() + 60) * 1_000_000)))
+    assert tap.speakers.known("superset", token) is not None
+    verdict = tap.guard.judge(request(token))
+    assert verdict.action == "deny" and "not a person's own token" in verdict.reason
 
 
 @pytest.mark.parametrize(
