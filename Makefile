@@ -11,7 +11,7 @@ UV := $(RUN) uv pip compile --quiet --universal --generate-hashes --no-header --
       --no-emit-index-url --no-emit-find-links --python-version 3.11
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format bench versions lock clean
+.PHONY: help demo test lint format bench bench-tap versions lock clean
 
 help: ## Show this
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /make \1\t/' | expand -t 14
@@ -39,6 +39,10 @@ bench: $(READY) ## Measure; each figure stands beside its baseline
 
 versions: $(READY) ## Run the tap's tests at the wire against PostgreSQL 14 to 18 (minutes)
 	$(RUN) tests.postgres_versions
+
+bench-tap: $(READY) ## Measure the tap beside pgbouncer and the server itself
+	@mkdir -p bench/out
+	@$(BIN)/python bench/tap.py
 
 # Hashes only, no addresses: where packages come from is pip's own configuration.
 lock: $(READY) ## Lock the newest versions that pyproject.toml allows
