@@ -87,6 +87,10 @@ class TapLimits(Section, frozen=True, kw_only=True):
     sessions_per_person: Annotated[
         int, Meta(ge=0, description="Open sessions of one person or service in each process; 0: any number.")
     ] = 0
+    sign_ins_per_minute: Annotated[
+        int,
+        Meta(ge=0, description="Sign-ins of one person or service: each costs the server a process. 0: any number."),
+    ] = 0
     failed_sign_ins_per_minute: Annotated[
         int,
         Meta(

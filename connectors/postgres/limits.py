@@ -43,6 +43,7 @@ class Limits(Struct, frozen=True):
     arrivals             connections that haven't signed in. Above it the oldest that hasn't said who it is makes room
     sessions             open sessions
     sessions_per_person  open sessions of one person or service; 0 for no limit
+    sign_ins_per_minute  of one person or service: each costs the server a process; 0 for no limit
     failed_sign_ins_per_minute
                          of one client address and user name; then it isn't asked any more until some are forgotten.
                          Passwords can't be guessed at this rate; a program with an old token doesn't notice. 0 for no
@@ -73,4 +74,5 @@ class Limits(Struct, frozen=True):
     arrivals: int = 2_000
     sessions: int = 5_000
     sessions_per_person: int = 0
+    sign_ins_per_minute: int = 0
     failed_sign_ins_per_minute: int = 30

@@ -141,7 +141,7 @@ class Proxy:
             serving = Serving(serving, limits or Limits(), plaintext_tokens)
         self.serving = serving
         self._tls = ServerTls(tls) if tls is not None else None
-        self._attempts = Attempts(self.serving.limits.failed_sign_ins_per_minute)
+        self._attempts = Attempts()
         self.cancels = CancelKeys(serving.limits.cancels_per_second, process, forward)
         self._open: set[_Open] = set()
         self._persons: Counter[tuple[str, str]] = Counter()
@@ -292,19 +292,18 @@ class Proxy:
         try:
             if arrival.address.require_tls and not (login.encrypted or login.unix):
                 raise RefusedError("this address of the tap takes TLS only", hint="connect with sslmode=require")
-            if len(self._open) >= serving.limits.sessions:
-                raise ServerRefused("the tap has too many sessions already", "53300", "close some, or raise its limit")
+            self._room(serving.limits)
             wanted = startup.wanted(packet, serving.allowed_settings | {PERSON_SETTING})
             statement = wanted.settings.pop(PERSON_SETTING, "")
             channel.write(startup.negotiate(wanted))
             identity = await self._identify(serving, channel, login, statement)
-            self._one_more(identity.person, serving.limits)
+            self._room(serving.limits, identity.person)
             target = hooks.route(login, identity)
             session = str(uuid.uuid4())
             told = partial(hooks.pass_on, target, identity.person, session) if hooks.pass_on is not None else None
             opened = await sign_in(target, wanted.settings, serving.limits, told)
             context = _context(self._tap, session, login, identity, target, opened)
-            self._one_more(identity.person, serving.limits)  # others of the same person came in meanwhile
+            self._room(serving.limits, identity.person)  # others came in meanwhile
             for ending in arrival.endings:
                 if ending.match(context):
                     raise ServerRefused(ending.text, ending.sqlstate)
@@ -319,7 +318,7 @@ class Proxy:
     async def _identify(self, serving: Serving, channel: Channel, login: Login, statement: str) -> Identity:
         """Who it is, or whom a service account's signed statement names. Raises RefusedError, and counts it."""
         authenticator, who = serving.hooks.authenticator, (login.client_address, login.user)
-        self._attempts.per_minute = serving.limits.failed_sign_ins_per_minute
+        self._attempts.limit(serving.limits.failed_sign_ins_per_minute, serving.limits.sign_ins_per_minute)
         self._attempts.check(*who, time.monotonic())
         try:
             identity = await authenticate(
@@ -330,13 +329,15 @@ class Proxy:
         except RefusedError:
             self._attempts.failed(*who, time.monotonic())
             raise
-        self._attempts.succeeded(*who)
+        self._attempts.succeeded(*who, _key(identity.person), time.monotonic())
         return identity
 
-    def _one_more(self, person: Person, limits: Limits) -> None:
-        """Raises ServerRefused where a person has as many sessions as one may have."""
+    def _room(self, limits: Limits, person: Person | None = None) -> None:
+        """Raises ServerRefused where there are as many sessions as there may be, in all or of a person."""
+        if len(self._open) >= limits.sessions:
+            raise ServerRefused("the tap has too many sessions already", "53300", "close some, or raise its limit")
         most = limits.sessions_per_person
-        if most and self._persons[_key(person)] >= most:
+        if person is not None and most and self._persons[_key(person)] >= most:
             raise ServerRefused(
                 f"{person.name} has {most} sessions open, which is the limit", "53300", "close one that you don't need"
             )

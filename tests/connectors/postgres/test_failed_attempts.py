@@ -39,7 +39,7 @@ def test_who_gets_in_is_forgiven_and_zero_is_no_limit() -> None:
     attempts = Attempts(2)
     for _ in range(2):
         attempts.failed("a", "ann", 0.0)
-    attempts.succeeded("a", "ann")
+    attempts.succeeded("a", "ann", ("idp", "ann"), 0.0)
     assert not blocked(attempts, "a", "ann", 0.0)
     none = Attempts(0)
     for _ in range(1000):
@@ -78,6 +78,28 @@ def test_an_ipv6_client_is_its_network() -> None:
     assert network_of("2001:db8:0:1::1") != network_of("2001:db8::1")
     assert network_of("::ffff:10.0.0.1") == network_of("10.0.0.1") == "10.0.0.1"
     assert network_of("fe80::1%eth0") == "fe80::/64" and network_of("") == ""
+
+
+def test_a_person_signs_in_so_often_and_then_waits() -> None:
+    attempts = Attempts(3, sign_ins=2)
+    for _ in range(2):
+        attempts.succeeded("a", "ann", ("idp", "ann"), 0.0)
+    with pytest.raises(TooManyAttempts, match="ann signs in too often: 2 times a minute"):
+        attempts.succeeded("b", "ann", ("idp", "ann"), 0.0)
+    attempts.succeeded("a", "bob", ("idp", "bob"), 0.0)
+    attempts.succeeded("a", "ann", ("idp", "ann"), 31.0)
+    attempts.limit(3, 0)
+    for _ in range(100):
+        attempts.succeeded("a", "ann", ("idp", "ann"), 31.0)
+
+
+def test_sign_ins_of_a_person_at_the_tap(beds: Callable[..., Any]) -> None:
+    tap = beds(limits=Limits(sign_ins_per_minute=2))
+    for _ in range(2):
+        tap.connect("ann", "a.good.token").close()
+    with pytest.raises(psycopg.OperationalError, match="signs in too often"):
+        tap.connect("ann", "a.good.token")
+    tap.connect("service", "a service's password").close()
 
 
 def test_at_the_tap(beds: Callable[..., Any]) -> None:
