@@ -135,11 +135,14 @@ class PublisherProcess:
 class _Files:
     """Implements `Drained` for a spool that another process writes."""
 
-    def __init__(self, directory: Path, ended: Callable[[], None]) -> None:
-        self.directory, self._ended = directory, ended
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
         self._news = threading.Event()
         self._read = self._released = Position()
-        threading.Thread(target=self._listen, daemon=True).start()
+
+    def listen(self, ended: Callable[[], None]) -> None:
+        """From now on the tap's bytes wake `wait` up, and their end calls `ended`."""
+        threading.Thread(target=self._listen, args=(ended,), daemon=True).start()
 
     def read(self, position: Position) -> Iterator[tuple[Position, Frame]]:
         self._read = position
@@ -157,10 +160,10 @@ class _Files:
             self._released = acknowledged
             self._say(Told(acknowledged))
 
-    def _listen(self) -> None:
+    def _listen(self, ended: Callable[[], None]) -> None:
         while os.read(0, 4096):
             self._news.set()
-        self._ended()
+        ended()
         self._news.set()
 
     @staticmethod
@@ -180,9 +183,9 @@ def main() -> None:
     directory = Path(job.directory)
     with (directory / "publisher.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # the one before may still be sending what its tap has left
-        publisher: Publisher
-        drained = _Files(directory, lambda: publisher.stop())
+        drained = _Files(directory)
         publisher = Publisher(drained, job.tap, job.kafka, lambda: _schema_ids(job.registry_url))
+        drained.listen(publisher.stop)
         publisher.run()
 
 

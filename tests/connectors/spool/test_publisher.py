@@ -212,6 +212,20 @@ def test_killed_again_and_again_everything_comes_once(stack: Endpoints, tmp_path
         assert sorted(topics.passed[epoch]) == list(range(1, recorded + 1))
 
 
+@pytest.mark.parametrize("lives_ms", [0, 100, 400, 1500])
+def test_a_publisher_ends_with_its_tap(stack: Endpoints, tmp_path: Path, lives_ms: int) -> None:
+    """Whenever that is: during its start, too."""
+    job = Job(str(tmp_path), "tap-brief", stack.kafka.client_config("tap"), stack.registry_url)
+    command = [sys.executable, "-m", "taprail.connectors.spool.process"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL) as process:
+        assert process.stdin is not None
+        process.stdin.write(msgspec.json.encode(job) + b"\n")
+        process.stdin.flush()
+        time.sleep(lives_ms / 1000)
+        process.stdin.close()
+        assert process.wait(15) == 0
+
+
 async def test_a_publisher_of_its_own_process_wakes_up_and_sends_what_is_left(stack: Endpoints, tmp_path: Path) -> None:
     topics, spool, advanced = Topics(stack.kafka), Spool(tmp_path), list[Position]()
 
