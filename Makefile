@@ -14,7 +14,7 @@ UV := $(RUN) uv pip compile --quiet --universal --generate-hashes --no-header --
 .PHONY: help demo test lint format bench bench-tap versions lock clean
 
 help: ## Show this
-	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /make \1\t/' | expand -t 14
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /make \1\t/' | expand -t 16
 
 demo: $(READY) ## Start a whole stack on this machine and play the story
 	$(BIN)/taprail demo
