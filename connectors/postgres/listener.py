@@ -131,7 +131,11 @@ class Listener:
                     log.error("no more connections can be accepted on %s: %s", self.address, error.strerror)
                     await asyncio.sleep(_PAUSE_SECONDS)
                 continue  # a client that left while it waited is nobody's error
-            self._arrive(connection, self.address)
+            try:
+                self._arrive(connection, self.address)
+            except Exception:  # one connection's, never the listener's
+                log.exception("a connection on %s could not be taken", self.address)
+                connection.close()
 
 
 async def take(connection: socket.socket, address: Address, limits: Limits) -> Channel:
@@ -295,9 +299,12 @@ def _answers(path: Path) -> bool:
 
 
 def _lock(path: Path) -> int:
-    """`<socket>.lock`, as PostgreSQL has one. Raises StackError where a live process holds it."""
+    """Our own lock beside the socket. Raises StackError where a live process holds it.
+
+    Not PostgreSQL's `<socket>.lock`: a server that finds one without a process id in it doesn't start.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    descriptor = os.open(f"{path}.taprail", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -177,7 +177,7 @@ def _choose(settings: dict[str, str], name: str, value: str, also_allowed: froze
                 f"{name} is {PINNED_SETTINGS[name]} for every session of the tap, not {value!r}",
                 hint=f"connect with {name}={PINNED_SETTINGS[name]}",
             )
-    elif name in ALLOWED_SETTINGS or (name in also_allowed and not never_allowed(name)):
+    elif name in ALLOWED_SETTINGS or (name in also_allowed and name not in NEVER_ALLOWED):
         settings[name] = value
     else:
         raise RefusedError(
@@ -187,7 +187,10 @@ def _choose(settings: dict[str, str], name: str, value: str, also_allowed: froze
 
 
 def never_allowed(name: str) -> bool:
-    """Whether a setting says who acts, what is loaded, or how text is read; the tap's own settings are of the first."""
+    """Whether no administrator may allow a setting: it says who acts, what is loaded, or how text is read.
+
+    The tap's own settings are of the first; the proxy itself takes them, and none goes to the server as the client's.
+    """
     return name in NEVER_ALLOWED or name.startswith("taprail.")
 
 

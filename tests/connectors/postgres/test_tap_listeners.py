@@ -339,10 +339,11 @@ def test_a_burst_while_the_loop_is_busy_is_not_refused(bed):
         each.close()
 
 
-def test_out_of_files_is_a_pause(bed, monkeypatch):
+def test_out_of_files_is_a_pause_and_one_bad_connection_is_not_the_end(bed, monkeypatch):
     """accept(2) fails while every file is in use; the tap goes on when one is free again."""
     listener = bed.proxy._listeners[0]
     failures = iter([OSError(24, "Too many open files"), ConnectionAbortedError()])
+    arrivals = iter([ValueError("a fault of the tap's"), asyncio.CancelledError()])
 
     class Loop:
         async def sock_accept(self, _):
@@ -352,9 +353,10 @@ def test_out_of_files_is_a_pause(bed, monkeypatch):
 
     def arrive(connection, _):
         connection.close()
-        raise StopAsyncIteration
+        raise next(arrivals)
 
     monkeypatch.setattr(listener, "_arrive", arrive)
     monkeypatch.setattr("taprail.connectors.postgres.listener.asyncio.get_running_loop", Loop)
-    with pytest.raises(StopAsyncIteration):
+    with pytest.raises(asyncio.CancelledError):
         asyncio.run(listener._accept(None))
+    assert [list(failures), list(arrivals)] == [[], []]
