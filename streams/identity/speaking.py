@@ -82,7 +82,15 @@ class SpeakingGuard:
         self._inner, self._named = inner, named
 
     def split(self, text: str) -> tuple[Part, ...]:
-        return self._inner.split(text)
+        """Raises RefusedError also where a comment after the last of several statements would name nobody."""
+        parts = self._inner.split(text)
+        if COMMENT_KEY in text and len(parts) > 1:
+            end = parts[-1].start + parts[-1].length
+            if COMMENT_KEY.encode() in text.encode()[end:]:
+                raise RefusedError(
+                    "the comment that says who acts belongs to no statement", hint="put it before the semicolon"
+                )
+        return parts
 
     def judge(self, request: Request) -> Verdict:
         try:

@@ -11,12 +11,13 @@ import pytest
 
 from taprail.connectors.oidc.tokens import TokenRules, TokenVerifier
 from taprail.connectors.postgres.proxy import Hooks
-from taprail.schemas.errors import SpoolError
+from taprail.schemas.errors import RefusedError, SpoolError
 from taprail.schemas.guard import Facts, Part, Release, Request, Result, SessionContext, Ticket, Verdict
 from taprail.schemas.records import Person
 from taprail.streams.identity import speaking
 from taprail.streams.identity.speaking import SpeakingRecorder, listening
 from taprail.streams.identity.speaks_for import OURSELVES, TYPE, Speaker, Speakers, Spoken
+from taprail.streams.policy import sql
 
 KEY = "k" * 32
 SERVICE = Person("superset", "superset", "service", ("services",), OURSELVES)
@@ -32,7 +33,7 @@ class Inner:
         self.asked: list[Request] = []
 
     def split(self, text: str) -> tuple[Part, ...]:
-        return (Part(0, len(text)),)
+        return sql.split(text)
 
     def judge(self, request: Request) -> Verdict:
         self.judged.append(request)
@@ -173,6 +174,24 @@ def test_what_expires_while_it_waits_still_runs_and_what_comes_later_doesnt(
     for _ in range(10):
         tap.guard.judge(request(signed()))
     assert len(tap.recorder._named._judged) == 3
+
+
+def test_each_of_several_statements_is_whose_comment_ends_it(tap: Tap) -> None:
+    text = f"SELECT 'é' /*taprail_person='{signed()}'*/; SELECT 2; SELECT 3 /*taprail_person='{signed(sub='bob')}'*/"
+    for part in tap.guard.split(text):
+        one = text.encode()[part.start : part.start + part.length].decode()
+        tap.guard.judge(Request(one, request("").session, "simple"))
+    assert [r.session.person.subject for r in tap.inner.judged] == ["ann", "superset", "bob"]
+
+
+def test_a_comment_after_the_last_semicolon_isnt_passed_over(tap: Tap) -> None:
+    comment = f"/*taprail_person='{signed()}'*/"
+    [whole] = tap.guard.split(f"SELECT 1; {comment}")
+    assert whole.start == 0, "one statement is judged with its whole text"
+    tap.guard.judge(Request(f"SELECT 1; {comment}", request("").session, "simple"))
+    assert tap.inner.judged[0].session.person.subject == "ann"
+    with pytest.raises(RefusedError, match="belongs to no statement"):
+        tap.guard.split(f"SELECT 1; SELECT 'é'; {comment}")
 
 
 def test_where_nobody_may_speak_nothing_stands_between(tap: Tap) -> None:
