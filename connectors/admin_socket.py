@@ -19,7 +19,7 @@ from taprail.schemas.errors import StackError, TaprailError
 
 log = logging.getLogger(__name__)
 _LINE_BYTES = 64 << 10
-_PATH_BYTES = 107  # sun_path of unix(7)
+PATH_BYTES_MAX = 107  # sun_path of unix(7)
 Verb = Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]
 
 
@@ -91,5 +91,5 @@ def _bound(path: Path) -> socket.socket:
 
 
 def _check(path: Path) -> None:
-    if len(str(path).encode()) > _PATH_BYTES:
+    if len(str(path).encode()) > PATH_BYTES_MAX:
         raise StackError(f"{path} is too long for a Unix socket", hint="choose a shorter directory")

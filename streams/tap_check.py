@@ -162,6 +162,9 @@ def _spools(loaded: Loaded) -> Iterator[Finding]:
         directory = loaded.path(of_process(loaded, process).settings.tap.spool)
         there = next(each for each in (directory, *directory.parents) if each.exists())
         what = "tap.spool" if process == 0 else f"tap.spool of process {process}"
+        if len(os.fsencode(socket_of(loaded, process))) > admin_socket.PATH_BYTES_MAX:
+            text = f"{socket_of(loaded, process)} is too long for a Unix socket"
+            yield Finding("fail", what, text, "choose a shorter directory")
         if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
             yield Finding(
                 "fail", what, f"{there} can't be written", "statements don't run where they can't be recorded"

@@ -79,6 +79,7 @@ def test_a_configuration_that_is_fine(tap, stack, tmp_path):
         ("[tap]", '[tap]\nhost = "192.0.2.1"', "tap.port: can't listen on 192.0.2.1"),
         ("[tap]", '[tap]\nunix_directory = "/proc/1/nowhere"', "can't be written"),
         ("[tap]", '[tap]\nspool = "/proc/1/spool"', "tap.spool: /proc/1 can't be written"),
+        ("[tap]", '[tap]\nspool = "' + "x" * 100 + '"', "is too long for a Unix socket"),
         ("[tap]", '[tap]\ncertificate = "control.pub.pem"\nprivate_key = "control.pem"', "tap.certificate: "),
     ],
 )
