@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from typing import Literal, Protocol
 
-from msgspec import Struct, json
+from msgspec import json
 
 from taprail.schemas import avro
 from taprail.schemas import mark as marks
@@ -20,6 +20,7 @@ from taprail.schemas.guard import Request, Result, SessionContext, Ticket, Verdi
 from taprail.schemas.records import Envelope, Outcome, Session, Statement, statement_id
 from taprail.streams.approvals.binding import binding
 from taprail.streams.encoded import Encoder
+from taprail.streams.values import Cut, Hashes, Values
 
 HASH_ALGORITHM = "HS256-96"
 # With the text, which is at most 256 KiB and stands there twice, this is less than a record may have.
@@ -34,27 +35,6 @@ class Appends(Protocol):
     @property
     def epoch(self) -> int: ...
     def append(self, kind: SpoolKind, key: str, encode: Callable[[int, int], bytes], *, finishes: int = 0) -> int: ...
-
-
-class Cut(Struct, frozen=True):
-    """A Bind value too large to be kept: its size in bytes, and its SHA-256 in hex."""
-
-    size: int
-    sha256: str
-
-
-class Values(Struct, frozen=True):
-    """What an envelope of a statement holds: the text as it was sent, and the Bind values, None for NULL."""
-
-    text: str
-    parameters: tuple[bytes | Cut | None, ...]
-
-
-class Hashes(Struct, frozen=True):
-    """The same where values are only hashed (`Sealer.hash`): equal ones can be found, and none can be read."""
-
-    text: str
-    parameters: tuple[str | None, ...]
 
 
 def now_us() -> int:

@@ -25,7 +25,7 @@ from taprail.streams.approvals import pages
 from taprail.streams.approvals.browser import BrowserSession, BrowserSessions, NotSignedInError
 from taprail.streams.approvals.decide import asked_by, decide, sign_decision
 from taprail.streams.approvals.pending import Entry, PendingApprovals, may_decide
-from taprail.streams.recording import Cut, Values
+from taprail.streams.values import Cut, Values
 
 FORM_BYTES_MAX = 16 << 10
 FORM_TYPE = "application/x-www-form-urlencoded"

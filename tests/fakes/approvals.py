@@ -14,7 +14,7 @@ from taprail.schemas.envelope import Sealer
 from taprail.schemas.records import Approval, Person, statement_id
 from taprail.streams.approvals.binding import binding
 from taprail.streams.approvals.decide import sign_decision
-from taprail.streams.recording import Values
+from taprail.streams.values import Values
 
 CONTROL = Ed25519PrivateKey.generate()
 STRANGER = Ed25519PrivateKey.generate()

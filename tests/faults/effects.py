@@ -20,8 +20,8 @@ from taprail.schemas.records import Envelope, statement_id
 from taprail.streams.audit import segment
 from taprail.streams.audit.decode import SchemaBook
 from taprail.streams.audit.entry import decode_header
-from taprail.streams.recording import Values
 from taprail.streams.stream import data_sealer
+from taprail.streams.values import Values
 from tests.system.installation import Installation, eventually
 
 CLIENTS = 4

@@ -16,7 +16,8 @@ from taprail.schemas.guard import Facts, Request, SessionContext, Verdict
 from taprail.schemas.records import Person, Statement
 from taprail.streams.policy import sql
 from taprail.streams.policy.facts import facts_of
-from taprail.streams.recording import HASH_ALGORITHM, VALUES_BYTES_MAX, Cut, Hashes, SpoolRecorder, Values
+from taprail.streams.recording import HASH_ALGORITHM, VALUES_BYTES_MAX, SpoolRecorder
+from taprail.streams.values import Cut, Hashes, Values
 from tests.streams.test_recording import MARK_KEY, SEALER, ListSpool
 
 ANN = Person("ann", "ann@example.com", "person")

@@ -13,7 +13,8 @@ from taprail.schemas.envelope import Sealer
 from taprail.schemas.errors import SpoolError
 from taprail.schemas.guard import Facts, Request, Result, SessionContext, Verdict
 from taprail.schemas.records import Outcome, Person, Session, Statement
-from taprail.streams.recording import SpoolKind, SpoolRecorder, Values, request_binding
+from taprail.streams.recording import SpoolKind, SpoolRecorder, request_binding
+from taprail.streams.values import Values
 
 MARK_KEY = b"m" * 32
 SEALER = Sealer("data-1", b"d" * 32)
