@@ -1,4 +1,4 @@
-"""What the envelope of a statement's values holds. Not compiled: msgspec reads the types from the classes as Python's."""
+"""What the envelope of a statement's values holds. Not compiled: msgspec reads the types of these classes."""
 
 from __future__ import annotations
 
