@@ -35,6 +35,7 @@ class Requests:
         self._admission = admission
         self._inbox = wire.Inbox()
         self._passing = 0  # bytes of a CopyData that are still to come
+        self._dropping = False  # they don't go on, as the beginning of their message didn't
         self.stalled = False
         limits = state.limits
         self._largest = {wire.QUERY: limits.query_bytes, wire.PARSE: limits.query_bytes, wire.BIND: limits.bind_bytes}
@@ -66,7 +67,7 @@ class Requests:
         if self._passing:
             taken = min(self._passing, len(data))
             self._passing -= taken
-            if not self._state.skipping:
+            if not self._dropping:  # what was begun must end, or the server takes the next messages for its rest
                 self._state.to_server.append(data[:taken])
                 self._state.count_in(taken)
             data = data[taken:]
@@ -329,7 +330,8 @@ class Requests:
         if len(data) - end >= 5 and data[end] == wire.COPY_DATA:
             whole = wire.frame_end(data, end, self._state.limits.data_bytes)
             end, self._passing = (whole, 0) if whole <= len(data) else (len(data), whole - len(data))
-        if not self._state.skipping:
+        self._dropping = self._state.skipping
+        if not self._dropping:
             self._state.to_server.append(data[start:end])
             self._state.count_in(end - start)
         return end
