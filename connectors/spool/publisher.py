@@ -78,6 +78,7 @@ class Publisher:
         self._saved = self._sent = self.acknowledged
         self._in_flight: deque[tuple[Position, list[bool]]] = deque()
         self._failed: KafkaError | None = None
+        self._advanced_at = time.monotonic()  # when Kafka last took something
         self._config = {**config, **PRODUCER}
         self._producer = Producer(self._config, logger=_log)
         self._schema_ids = schema_ids
@@ -132,9 +133,10 @@ class Publisher:
         return count
 
     def _rest(self) -> None:
-        """Until there is something to do: an answer of Kafka's, or a new record."""
+        """Until there is something to do: an answer of Kafka's, or a new record. Where Kafka is away, seldom."""
         if self._in_flight:
-            self._poll(0.005)
+            since = time.monotonic() - self._advanced_at
+            self._poll(0.005 if since < 1 else 0.1)
         else:
             self._spool.wait(IDLE_SECONDS)
 
@@ -191,6 +193,7 @@ class Publisher:
         """Everything up to the first record that Kafka hasn't confirmed."""
         while self._in_flight and self._in_flight[0][1][0]:
             self.acknowledged = self._in_flight.popleft()[0]
+            self._advanced_at = time.monotonic()
 
     def _again(self) -> None:
         """A record was refused. Begin again behind the last one that Kafka has, with a new producer."""

@@ -135,8 +135,9 @@ class Spool:
 
     @property
     def end(self) -> Position:
-        """The place behind the last record."""
-        return Position(self._current.epoch, self._current.first, self._current.length)
+        """The place behind the last record, an earlier epoch's where this one has none yet."""
+        last = next((segment for segment in reversed(self._segments) if segment.length), None)
+        return Position(last.epoch, last.first, last.length) if last else Position()
 
     def sync(self) -> Callable[[], None]:
         """A function for another thread: when it returns, all that is appended by now survives the machine's death.

@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
+import psutil
 import pytest
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
@@ -224,6 +225,34 @@ def test_a_publisher_ends_with_its_tap(stack: Endpoints, tmp_path: Path, lives_m
         time.sleep(lives_ms / 1000)
         process.stdin.close()
         assert process.wait(15) == 0
+
+
+@pytest.mark.parametrize("before", [0, 3])
+async def test_a_spool_with_nothing_new_lets_its_publisher_sleep(stack: Endpoints, tmp_path: Path, before: int) -> None:
+    """A new epoch's segment is empty: that is no news."""
+    topics = Topics(stack.kafka)
+    for _ in range(2):
+        spool = Spool(tmp_path)
+        _append(spool, before)
+        publisher = PublisherProcess(
+            spool, Job(str(tmp_path), topics.tap, stack.kafka.client_config("tap"), stack.registry_url)
+        )
+        publisher.start()
+        async with asyncio.timeout(20):
+            while publisher.acknowledged < spool.end or not spool.is_asleep or publisher.pid < 0:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        await asyncio.sleep(1)
+        before_s = _cpu_seconds(publisher.pid)
+        await asyncio.sleep(2)
+        assert _cpu_seconds(publisher.pid) - before_s < 0.3
+        spool.close()
+        await publisher.stop()
+        before = 0
+
+
+def _cpu_seconds(pid: int) -> float:
+    times = psutil.Process(pid).cpu_times()
+    return float(times.user + times.system)
 
 
 async def test_a_publisher_of_its_own_process_wakes_up_and_sends_what_is_left(stack: Endpoints, tmp_path: Path) -> None:
