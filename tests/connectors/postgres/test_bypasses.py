@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from taprail.connectors.postgres import messages as wire
 from taprail.connectors.postgres.limits import Limits
 from taprail.schemas.errors import ProtocolError
+from taprail.schemas.guard import MaskPlan
 from tests.connectors.postgres.test_tap_at_the_wire import Wire
 
 Z = wire.ready("I")
@@ -126,6 +127,44 @@ def test_a_name_is_not_used_before_it_is_known_whether_it_changed(offline):
     assert session.from_client(wire.bind(b"", b"s") + wire.execute(b"") + wire.SYNC_MESSAGE) == b""
     session.from_server(wire.error("42601", "no") + Z)
     assert wire.execute(b"") not in session.server
+
+
+@pytest.mark.parametrize("text", [b"DEALLOCATE s", b"DEALLOCATE ALL", b"DISCARD ALL", b"PREPARE s AS SELECT 2"])
+def test_what_sql_forgets_in_a_pipeline_is_not_run_in_it(offline, text):
+    session = offline()
+    session.from_client(wire.parse(b"s", b"SELECT 1") + wire.SYNC_MESSAGE)
+    session.from_server(wire.message(wire.PARSE_COMPLETE) + Z)
+    sent = session.from_client(group(text) + wire.bind(b"p", b"s") + wire.execute(b"p") + wire.SYNC_MESSAGE)
+    assert wire.bind(b"p", b"s") not in sent and session.recorder.texts() == [text.decode()]
+
+
+def test_a_portal_is_not_run_in_another_search_path(offline):
+    session = offline()
+    bound = wire.parse(b"s", b"SELECT a FROM t") + wire.bind(b"p", b"s")
+    sent = session.from_client(bound + group(b"SET search_path = other") + wire.execute(b"p") + wire.SYNC_MESSAGE)
+    assert wire.execute(b"p") not in sent and session.recorder.texts() == ["SET search_path = other"]
+
+
+@pytest.mark.parametrize("rest", [b"\0", wire.query(b"drop table t")])
+def test_nothing_hides_behind_the_end_of_bind(offline, rest):
+    session = offline()
+    session.from_client(wire.parse(b"s", b"SELECT 1"))
+    with pytest.raises(ProtocolError):
+        session.from_client(wire.message(wire.BIND, wire.bind(b"", b"s")[5:] + rest))
+
+
+def test_copy_in_the_place_of_masked_rows_ends_the_session(offline):
+    session = offline()
+    plan = MaskPlan({(99, 2): "email"}, frozenset({99}))
+    session.guard.rule = lambda _, verdict: replace(verdict, action="mask", mask=plan)
+    session.from_client(wire.query(b"SELECT 1"))
+    with pytest.raises(ProtocolError, match="masked"):
+        session.from_server(wire.message(wire.COPY_OUT, b"\0\0\0"))
+
+
+def test_an_error_that_nobody_asked_for_ends_the_session(offline):
+    with pytest.raises(ProtocolError):
+        offline().from_server(wire.error("22P02", "ann@example.com"))
 
 
 # Refusals -----------------------------------------------------------------------------------------------------------
