@@ -9,6 +9,7 @@ import pytest
 from msgspec.structs import replace
 
 from taprail.connectors.postgres import messages as wire
+from taprail.connectors.postgres.cancel import CancelKeys
 from taprail.connectors.postgres.limits import Limits
 from taprail.schemas.errors import ProtocolError
 from taprail.schemas.guard import MaskPlan
@@ -220,6 +221,21 @@ def test_a_text_above_its_limit_ends_the_session(offline):
     with pytest.raises(ProtocolError):
         session.from_client(wire.query(b"SELECT " + b"1" * 200))
     assert session.server == b""
+
+
+@pytest.mark.parametrize(("minor", "size"), [(0, 4), (2, 32)])
+def test_only_the_whole_key_of_its_own_session_cancels(minor, size):
+    keys, cancelled = CancelKeys(100), []
+    (pid, key), (other, _) = (keys.add(minor, lambda who=who: cancelled.append(who)) for who in ("mine", "theirs"))
+    assert len(key) == size
+    for wrong in (b"", key[:-1], key + b"\0", bytes(size)):
+        keys.request(pid, wrong)
+    keys.request(other, key)
+    assert cancelled == []
+    keys.request(pid, key)
+    keys.remove(pid)
+    keys.request(pid, key)
+    assert cancelled == ["mine"]
 
 
 # Through a real server ----------------------------------------------------------------------------------------------
