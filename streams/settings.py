@@ -110,9 +110,7 @@ class Database(Section, frozen=True, kw_only=True):
             "tap and the server changes its port, a connection of that minute."
         ),
     ] = "connection"
-    durability: Annotated[
-        Durability | None, Meta(description="What `tap.durability` is here; empty: the same.")
-    ] = None
+    durability: Annotated[Durability | None, Meta(description="What `tap.durability` is here; empty: the same.")] = None
     known_writers: Annotated[
         tuple[str, ...], Meta(description="Who may write round the tap: replication origins and declared writers.")
     ] = ()
