@@ -1,0 +1,129 @@
+"""The tap that the suites go through: a process of its own, whose policy allows everything.
+
+    PGPASSWORD=... python -m tests.conformance.tap PORT SPOOL      prints its port, and serves until it is told to end
+
+Everything else is as in the shipped tap: statements are split and judged by libpg_query, their facts are tracked, and
+each one is in a spool on the disk before it runs. There are no marks, and nobody drains the spool.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import signal
+import sys
+from functools import lru_cache
+from pathlib import Path
+from typing import Literal
+
+import uvloop
+
+from taprail.connectors.postgres.limits import Limits
+from taprail.connectors.postgres.proxy import Hooks, Proxy, Serving
+from taprail.connectors.postgres.scram import ScramSecret
+from taprail.connectors.postgres.signin import Identity, Login
+from taprail.connectors.postgres.upstream import Target
+from taprail.connectors.spool.spool import Spool
+from taprail.schemas.envelope import Sealer
+from taprail.schemas.errors import RefusedError
+from taprail.schemas.guard import Durability, Facts, Part, Release, Request, Ticket, Verdict
+from taprail.schemas.records import Person
+from taprail.streams.policy import sql
+from taprail.streams.policy.facts import facts_of
+from taprail.streams.policy.guard import SYNTAX, SYNTAX_ERROR
+from taprail.streams.recording import SpoolRecorder
+
+SPOOL_BYTES = 16 << 30
+# What the suites choose at start-up besides what a tap allows by itself; an administrator may allow the same.
+ALLOWED_SETTINGS = frozenset({"default_statistics_target", "compute_query_id", "enable_seqscan"})
+
+
+class Anybody:
+    """Implements `Authenticator`: nobody has to prove anything."""
+
+    def method(self, login: Login) -> Literal["token", "scram", "none"]:
+        return "none"
+
+    async def token(self, login: Login, token: str) -> Identity:
+        raise RefusedError("no tokens here")
+
+    async def speaks_for(self, login: Login, identity: Identity, statement: str) -> Identity:
+        raise RefusedError("nobody speaks for anybody here")
+
+    def secret(self, login: Login) -> ScramSecret | None:
+        return None
+
+    def identity(self, login: Login) -> Identity:
+        return Identity(Person(subject=login.user, name=login.user, kind="service"), "none")
+
+
+@lru_cache(maxsize=4096)
+def verdict_of(text: str) -> Verdict:
+    """Everything that the server's own grammar can read is allowed; the rest is refused, as every tap refuses it."""
+    normalised = sql.normalise(text)
+    fingerprint = sql.fingerprint(normalised)
+    try:
+        statements = sql.parse(text).stmts
+        facts = facts_of(statements[0].stmt) if statements else Facts("")
+    except RefusedError as error:
+        reason = "the statement can't be parsed"
+        told = {"message": error.message, "hint": error.hint, "sqlstate": SYNTAX_ERROR}
+        return Verdict("deny", Facts(""), normalised, fingerprint, "all", rule=SYNTAX, reason=reason, **told)
+    return Verdict("allow", facts, normalised, fingerprint, "all")
+
+
+class AllowAll:
+    """Implements `Guard`."""
+
+    def split(self, text: str) -> tuple[Part, ...]:
+        return sql.split(text)
+
+    def judge(self, request: Request) -> Verdict:
+        return verdict_of(request.text)
+
+
+class NoWaits:
+    """Implements `Gate` for a guard that asks for no wait."""
+
+    async def catalog(self, request: Request) -> None:
+        return None
+
+    async def recorded(self, durability: Durability) -> None:
+        return None
+
+    async def approval(self, request: Request, verdict: Verdict, ticket: Ticket) -> Release:
+        return Release(False, reason="nobody approves anything here", status="denied")
+
+
+def target_of(login: Login, port: int, password: str) -> Target:
+    """The same role and database as without the tap. Other roles than the superuser have no password."""
+    return Target(
+        environment="conformance",
+        server="main",
+        database=login.database,
+        host="127.0.0.1",
+        port=port,
+        upstream_database=login.database,
+        role=login.user,
+        password=password,
+    )
+
+
+async def serve(port: int, spool_folder: Path) -> None:
+    password = os.environ["PGPASSWORD"]
+    spool = Spool(spool_folder, bytes_max=SPOOL_BYTES)
+    recorder = SpoolRecorder(spool, Sealer("data-1", secrets.token_bytes(32)), secrets.token_bytes(32))
+    hooks = Hooks(Anybody(), lambda login, _: target_of(login, port, password), AllowAll(), recorder, NoWaits())
+    limits = Limits(failed_sign_ins_per_minute=0)  # suites try roles that can't sign in
+    proxy = Proxy("tap-1", Serving(hooks, limits, allowed_settings=ALLOWED_SETTINGS))
+    print(await proxy.listen("127.0.0.1", 0), flush=True)
+    ended = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, ended.set)
+    await ended.wait()
+    await proxy.close()
+    spool.close()
+
+
+if __name__ == "__main__":
+    uvloop.run(serve(int(sys.argv[1]), Path(sys.argv[2])))
