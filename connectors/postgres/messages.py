@@ -70,6 +70,11 @@ class Inbox:
     def __len__(self) -> int:
         return len(self._kept)
 
+    @property
+    def incomplete(self) -> bool:
+        """Whether the message that begins it lacks bytes: only reading on helps."""
+        return len(self._kept) < self._need
+
     def add(self, data: bytes) -> bytes:
         """Everything that waits, with `data`; or b"" while the message that begins it isn't whole."""
         if not self._kept:

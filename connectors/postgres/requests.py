@@ -56,8 +56,8 @@ class Requests:
 
     @property
     def waiting(self) -> int:
-        """Bytes that arrived and can't be handled yet."""
-        return len(self._inbox)
+        """Bytes that arrived and can't be handled yet; none while the rest of their message is what is waited for."""
+        return 0 if self._inbox.incomplete else len(self._inbox)
 
     def feed(self, data: bytes) -> None:
         """Take what the client sent. Raises ProtocolError."""
