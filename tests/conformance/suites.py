@@ -18,7 +18,7 @@ from taprail.schemas.errors import TaprailError
 
 HERE = Path(__file__).resolve().parent
 REQUIREMENTS = HERE / "requirements.txt"
-PSYCOPG, POSTGRES = "TAPRAIL_PSYCOPG_CHECKOUT", "TAPRAIL_POSTGRES_SOURCE"
+PSYCOPG = "TAPRAIL_PSYCOPG_CHECKOUT"
 DATABASE = "conformance"
 _PYTEST = ("-m", "pytest", "-p", "outcome_lines", "-q", "--timeout=60", "--tb=short")
 
@@ -137,7 +137,6 @@ def _sqlalchemy_prepare(server: Postgres) -> None:
         "CREATE EXTENSION hstore",
         "CREATE EXTENSION citext",
         "CREATE SCHEMA test_schema",
-        "ALTER SYSTEM SET max_prepared_transactions = 10",
     )
 
 
