@@ -66,6 +66,7 @@ class Identity(Struct, frozen=True):
     kind: Literal["person", "service", "agent"]
     groups: tuple[str, ...]
     active: bool = True
+    reason: str = ""  # why it was revoked, or restored
 
 
 class PolicyRelease(Struct, frozen=True):

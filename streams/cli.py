@@ -22,6 +22,7 @@ VERBS = {
     "token": "login:token",
     "connect": "connect:connect",
     "approvals": "approvals:approvals",
+    "identities": "identities:identities",
     "audit": "audit:audit",
     "tap": "tap:tap",
     "config": "config:config",

@@ -24,6 +24,8 @@ from taprail.connectors.kafka.follow import Follower
 from taprail.connectors.postgres.catalog import CatalogWatcher
 from taprail.connectors.postgres.listener import raise_file_limit
 from taprail.connectors.postgres.proxy import Hooks, Proxy, Serving
+from taprail.connectors.postgres.signin import Identity, Login
+from taprail.connectors.postgres.upstream import Target
 from taprail.connectors.spool import files
 from taprail.connectors.spool.durable import Durable
 from taprail.connectors.spool.files import Position
@@ -35,7 +37,9 @@ from taprail.schemas.errors import SpoolError, StackError
 from taprail.schemas.guard import Facts, Request, Result, SessionContext, Ticket, Verdict
 from taprail.streams.approvals.waiter import DecisionDesk
 from taprail.streams.gate import TapGate
+from taprail.streams.identity.enrich import Directory
 from taprail.streams.identity.passed_on import pass_on
+from taprail.streams.identity.revocation import Revocations
 from taprail.streams.identity.speaking import listening
 from taprail.streams.masking.classify import classify
 from taprail.streams.policy.decision import RuleSettings
@@ -51,6 +55,7 @@ from taprail.streams.tap_reload import Reloader, Watchers
 from taprail.streams.upstreams import catalog_connect, upstream_tls
 
 FOLLOW_RETRY_SECONDS = 1.0
+IDENTITIES_SECONDS = 10.0  # how long a start waits to know who is revoked
 GARBAGE_THRESHOLD = 50_000  # a statement makes no cycles: what they would be looked for in are sessions
 DRAIN_SECONDS = 0.2
 _log = logging.getLogger("taprail.tap")
@@ -102,24 +107,33 @@ async def _serve(whole: Loaded, process: int, stop: threading.Event, ready: Call
     publisher.start()  # first of all: a spool that is full must be drained before anything can be written
     _end_unfinished(spool, recorder.inner)
     desk = DecisionDesk(control_keys(loaded))
+    revocations = Revocations(Directory(control_keys(loaded)), spool.directory / "revoked.json")
 
     def serving(now: Loaded) -> Serving:
         """What who comes in is served with: again at each reload."""
         guard = PolicyGuard(lambda name: watchers[name].catalog, rule_settings(now.settings.policy))
         sign_in = SignIn(now)
         gate = TapGate(guard, desk, watchers, durable.wait)
-        hooks = Hooks(sign_in, sign_in.route, guard, recorder, gate, pass_on(now))
+
+        def route(login: Login, identity: Identity) -> Target:
+            revocations.check(identity.person)
+            return sign_in.route(login, identity)
+
+        hooks = Hooks(sign_in, route, guard, recorder, gate, pass_on(now))
         hooks = listening(hooks, sign_in.speakers)
         allowed = frozenset(name.lower() for name in now.settings.tap.allowed_settings)
         return Serving(hooks, limits_of(now.settings.tap.limits), now.settings.tap.plaintext_tokens, allowed)
 
     proxy = Proxy(tap.id, serving(loaded), process=process, forward=forward_to(whole))
+    revocations.end = proxy.end_sessions
     reloader = Reloader(loaded, process, proxy, watchers, serving)
     for watcher in watchers.values():
         watcher.start()
-    threading.Thread(
-        target=_follow_decisions, args=(loaded, desk, asyncio.get_running_loop(), stop), daemon=True
-    ).start()
+    loop = asyncio.get_running_loop()
+    threading.Thread(target=_follow_decisions, args=(loaded, desk, loop, stop), daemon=True).start()
+    threading.Thread(target=_follow_identities, args=(loaded, revocations, loop, stop), daemon=True).start()
+    if not await asyncio.to_thread(revocations.complete.wait, IDENTITIES_SECONDS):
+        _log.warning("identities aren't read yet: who was revoked while this tap was down may sign in until they are")
     await proxy.listen_on(addresses_of(loaded, process))
     where = ", ".join(str(address) for address in proxy.addresses)
     _log.info("%s listens on %s, epoch %d", tap.id, where, spool.epoch)
@@ -198,6 +212,24 @@ def _end_unfinished(spool: Spool, recorder: SpoolRecorder) -> None:
             break
     if unfinished:
         _log.warning("%d statements were under way when the tap died: their outcome is unknown", len(unfinished))
+
+
+def _follow_identities(
+    loaded: Loaded, revocations: Revocations, loop: asyncio.AbstractEventLoop, stop: threading.Event
+) -> None:
+    """Signed identities, from the first one on, in the tap's own loop."""
+    config = loaded.kafka("tap").client_config("tap")
+    while not stop.is_set():
+        try:
+            with Follower(config, {"taprail.identities": avro.decoder(SignedRecord)}, since_us=0) as follower:
+                while not stop.is_set():
+                    if not revocations.complete.is_set() and not follower.behind():
+                        loop.call_soon_threadsafe(revocations.complete.set)  # behind what was handed over before
+                    if (followed := follower.poll(0.5)) is not None:
+                        loop.call_soon_threadsafe(revocations.take, followed.record)
+        except StackError as error:
+            _log.warning("identities can't be read: %s", error)
+            stop.wait(FOLLOW_RETRY_SECONDS)
 
 
 def _follow_decisions(

@@ -46,6 +46,7 @@ class Follower:
             },
             logger=_log,
         )
+        self._ends: dict[tuple[str, int], int] = {}
         self._consumer.assign(self._start(since_us))
 
     def _start(self, since_us: int | None) -> list[TopicPartition]:
@@ -59,6 +60,10 @@ class Follower:
             ends = [self._consumer.get_watermark_offsets(TopicPartition(*p), LIST_TIMEOUT_S)[1] for p in partitions]
             return [TopicPartition(name, p, end) for (name, p), end in zip(partitions, ends, strict=True)]
         asked = [TopicPartition(name, p, since_us // 1000) for name, p in partitions]
+        for name, p in partitions:
+            first, end = self._consumer.get_watermark_offsets(TopicPartition(name, p), LIST_TIMEOUT_S)
+            if first < end:
+                self._ends[name, p] = end
         found: Sequence[TopicPartition] = self._consumer.offsets_for_times(asked, LIST_TIMEOUT_S)
         return [TopicPartition(p.topic, p.partition, p.offset if p.offset >= 0 else OFFSET_END) for p in found]
 
@@ -76,6 +81,13 @@ class Follower:
             _log.warning("%s/%s/%s: %s", topic, message.partition(), message.offset(), unfit)
             return None
         return Followed(topic, message.timestamp()[1] * 1000, record)
+
+    def behind(self) -> bool:
+        """Whether something that stood there at the beginning hasn't been polled yet."""
+        for place in self._consumer.position([TopicPartition(*key) for key in self._ends]):
+            if place.offset >= self._ends[place.topic, place.partition]:
+                del self._ends[place.topic, place.partition]
+        return bool(self._ends)
 
     def until(self, wanted: Callable[[Followed], bool], timeout_s: float) -> Followed | None:
         """The first record that is wanted, or None when the time is up."""

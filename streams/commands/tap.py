@@ -43,7 +43,7 @@ def check(config: Path, as_json: bool) -> None:
     \b
     Examples:
       taprail tap check --config taprail.toml
-      taprail tap check --json | jq 'select(.level != "ok")'
+      taprail tap check --json
     """
     if asyncio.run(_check(config, as_json)):
         sys.exit(1)

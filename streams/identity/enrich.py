@@ -29,10 +29,12 @@ class Directory:
     def __init__(self, public_keys: Mapping[str, Ed25519PublicKey]) -> None:
         self._public_keys = dict(public_keys)
         self._identities: dict[str, Identity] = {}
+        self._signed_us: dict[str, int] = {}
         self.refused = 0
 
-    def take(self, record: SignedRecord) -> None:
-        """Believe a signed identity; tell of any other record."""
+    def take(self, record: SignedRecord) -> Identity | None:
+        """Believe a signed identity, and return it; tell of any other record. One that is older than what is known,
+        sent once more, undoes nothing."""
         try:
             if record.kind != "identity":
                 raise SignatureError(f"a {record.kind} record stands among the identities")
@@ -40,8 +42,14 @@ class Directory:
         except (SignatureError, MsgspecError) as error:
             self.refused += 1
             _log.error("an identity is not believed: %s", error)
-            return
-        self._identities[identity.subject] = identity
+            return None
+        if record.signed_us < self._signed_us.get(identity.subject, 0):
+            return None
+        self._identities[identity.subject], self._signed_us[identity.subject] = identity, record.signed_us
+        return identity
+
+    def all(self) -> list[Identity]:
+        return [self._identities[subject] for subject in sorted(self._identities)]
 
     def get(self, subject: str) -> Identity | None:
         return self._identities.get(subject)

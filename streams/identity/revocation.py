@@ -1,0 +1,82 @@
+"""Who may not sign in any more: the taps' side of the signed records on `taprail.identities`.
+
+A tap reads the topic from its beginning and keeps who is revoked in a file beside its spool, each record with its own
+signature: a tap that starts while Kafka is away forgets no revocation.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+from msgspec import MsgspecError, json
+
+from taprail.schemas.control import SignedRecord
+from taprail.schemas.errors import RefusedError
+from taprail.schemas.guard import SessionContext
+from taprail.schemas.records import Person
+from taprail.streams.identity.enrich import Directory
+
+REVOKED_SQLSTATE = "57P01"  # admin_shutdown: what pools know as the end of a connection
+_log = logging.getLogger("taprail.identity")
+End = Callable[[Callable[[SessionContext], bool], str, str], int]
+
+
+class Revocations:
+    """Not for several threads. `end` becomes `Proxy.end_sessions`, as soon as there are sessions."""
+
+    def __init__(self, directory: Directory, file: Path) -> None:
+        self._directory, self._file = directory, file
+        self.end: End = lambda match, sqlstate, text: 0
+        self._revoked: dict[str, SignedRecord] = {}
+        self.complete = threading.Event()  # everything that stood in Kafka at the start has been read
+        with contextlib.suppress(FileNotFoundError):
+            self._load()
+
+    def take(self, record: SignedRecord) -> None:
+        """Believe a signed record that is newer than what is known; end the sessions of whom it revokes."""
+        identity = self._directory.take(record)
+        if identity is None:
+            return
+        if identity.active:
+            if self._revoked.pop(identity.subject, None) is not None:
+                self._save()
+            return
+        self._revoked[identity.subject] = record
+        self._save()
+        ended = self.end(
+            lambda context: identity.subject in (context.person.subject, context.person.via),
+            REVOKED_SQLSTATE,
+            f"{identity.name} may not use this tap any more: the directory has revoked the access",
+        )
+        _log.warning("%s is revoked; %d sessions end", identity.subject, ended)
+
+    def check(self, person: Person) -> None:
+        """Raises RefusedError where the person, or the service that speaks for it, is revoked."""
+        for subject in (person.subject, person.via):
+            if subject in self._revoked:
+                raise RefusedError(
+                    f"{subject} may not sign in: the directory has revoked the access",
+                    hint="ask whoever manages your identities",
+                )
+
+    def _load(self) -> None:
+        try:
+            records = json.decode(self._file.read_bytes(), type=list[SignedRecord])
+        except MsgspecError as error:
+            _log.error("%s can't be read, so who was revoked comes from Kafka alone: %s", self._file, error)
+            return
+        for record in records:
+            self.take(record)
+
+    def _save(self) -> None:
+        part = self._file.with_name(self._file.name + ".part")
+        try:
+            part.touch(0o600)
+            part.write_bytes(json.encode(list(self._revoked.values())))
+            part.replace(self._file)
+        except OSError as error:  # it is known while this process lives, and Kafka has it
+            _log.error("who is revoked can't be written to %s: %s", self._file, error.strerror)
