@@ -10,9 +10,10 @@ from urllib.parse import quote
 from taprail.connectors.debezium.connector import connector_config, register
 from taprail.connectors.kafka.admin import ensure_change_feed, provision
 from taprail.connectors.kafka.registry import Registry
-from taprail.connectors.postgres import onboard
+from taprail.connectors.postgres import onboard, person
 from taprail.schemas import avro
 from taprail.schemas.endpoints import ROLES, ConnectEndpoint
+from taprail.streams.identity.passed_on import key_of
 from taprail.streams.settings import Database, Loaded
 
 
@@ -27,7 +28,9 @@ def initialise(loaded: Loaded, progress: Callable[[str], None]) -> None:
     databases = loaded.settings.databases
     for database in databases:
         if database.admin_role:
-            asyncio.run(onboard.apply(_admin_dsn(loaded, database), onboard.prepare(_onboarding(loaded, database))))
+            key = key_of(loaded, database)
+            statements = [*onboard.prepare(_onboarding(loaded, database)), *(person.install(key) if key else ())]
+            asyncio.run(onboard.apply(_admin_dsn(loaded, database), statements))
     progress(f"databases are prepared: {', '.join(d.name for d in databases)}")
     feeds = [d for d in databases if d.feed_role and loaded.settings.connect.url]
     for database in feeds:

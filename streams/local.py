@@ -94,7 +94,7 @@ class LocalInstallation:
     def _make_keys(self) -> None:
         """Each key once: an installation that was there keeps its own."""
         secrets = self.home / "secrets"
-        for name in ("mark", "data"):
+        for name in ("mark", "data", "person"):
             if not (secrets / name).exists():
                 keys.new_symmetric(secrets / name)
         for name, public in (("control.pem", "control.pub.pem"), ("log.pem", "log.pub.pem")):
@@ -155,6 +155,7 @@ url = "http://127.0.0.1:{ports["approvals"]}"
 [keys]
 mark = "file:secrets/mark"
 data = "file:secrets/data"
+person = "file:secrets/person"
 control_private = "file:secrets/control.pem"
 [keys.control_public]
 control-1 = "control.pub.pem"

@@ -99,7 +99,7 @@ class PublisherProcess:
 
     async def _run(self) -> int:
         self._process = process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "taprail.connectors.spool.process"),
+            *(sys.executable, "-m", "taprail.connectors.spool.process", self._job.directory),  # seen in `ps`
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
         )
