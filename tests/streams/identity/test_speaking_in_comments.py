@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
+from collections.abc import Callable
 from typing import Any, Literal, cast
 
 import jwt
@@ -113,17 +114,18 @@ def test_the_next_statement_is_the_next_persons_or_the_services_own(tap: Tap) ->
 
 
 @pytest.mark.parametrize(
-    ("said", "why"),
-    [
-        ("forged", "no token"),
-        (signed(iss="reports"), "InvalidIssuer"),
-        (signed(seconds=-1), "expired"),
-        (signed(groups=["owners"]), "may not speak for ann"),
-        (signed(typ="at+jwt"), "not a person's own token"),
-        (signed()[:-4] + "AAAA", "InvalidSignature"),
+    ("say", "why"),
+    [  # said when the test runs, for it ends
+        (lambda: "forged", "no token"),
+        (lambda: signed(iss="reports"), "InvalidIssuer"),
+        (lambda: signed(seconds=-1), "expired"),
+        (lambda: signed(groups=["owners"]), "may not speak for ann"),
+        (lambda: signed(typ="at+jwt"), "not a person's own token"),
+        (lambda: signed()[:-4] + "AAAA", "InvalidSignature"),
     ],
 )
-def test_what_doesnt_hold_is_denied_and_recorded_as_the_services(tap: Tap, said: str, why: str) -> None:
+def test_what_doesnt_hold_is_denied_and_recorded_as_the_services(tap: Tap, say: Callable[[], str], why: str) -> None:
+    said = say()
     asked = request(said)
     verdict = tap.guard.judge(asked)
     assert (verdict.action, verdict.rule, verdict.sqlstate) == ("deny", "speaks-for", "28000") and why in verdict.reason
