@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import time
 
-from confluent_kafka import KafkaError, KafkaException, Message, Producer
-
 from taprail.connectors.kafka.follow import Follower
 from taprail.connectors.kafka.registry import Registry, frame
+from taprail.connectors.kafka.send import send
 from taprail.schemas import avro
 from taprail.schemas.control import Identity, SignedRecord, sign
-from taprail.schemas.errors import SettingsError, StackError
+from taprail.schemas.errors import SettingsError
 from taprail.streams import keys
 from taprail.streams.identity.enrich import Directory
 from taprail.streams.settings import Loaded
 from taprail.streams.stream import control_keys
 
 TOPIC = "taprail.identities"
-TIMEOUT_S = 10.0
 
 
 def publish(loaded: Loaded, identity: Identity) -> SignedRecord:
@@ -30,21 +28,7 @@ def publish(loaded: Loaded, identity: Identity) -> SignedRecord:
     record = sign("identity", identity.subject, identity, private_key=key, key_id=settings.control_id, now_us=now_us)
     registry = Registry(loaded.settings.registry.url)
     head = frame(registry.register("taprail.SignedRecord", avro.schema_of(SignedRecord)))
-    failed: list[str] = []
-
-    def delivered(error: KafkaError | None, _: Message) -> None:
-        if error is not None:
-            failed.append(error.str())
-
-    config = loaded.kafka("agents").client_config("agents")
-    producer = Producer({**config, "enable.idempotence": True, "message.timeout.ms": int(TIMEOUT_S * 1000)})
-    try:
-        producer.produce(TOPIC, head + avro.encode(record), record.key.encode(), on_delivery=delivered)
-    except KafkaException as error:
-        failed.append(str(error))
-    producer.flush()
-    if failed:
-        raise StackError(f"Kafka didn't take the record of {identity.subject}: {failed[0]}", hint="is the broker up?")
+    send(loaded.kafka("agents").client_config("agents"), TOPIC, record.key, head + avro.encode(record))
     return record
 
 
