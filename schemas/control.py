@@ -16,7 +16,9 @@ from taprail.schemas.errors import SignatureError
 from taprail.schemas.records import Person
 
 DOMAIN = b"taprail/control/v1\0"
-ControlKind = Literal["decision", "grant", "identity", "policy"]
+ControlKind = Literal["decision", "grant", "group", "identity", "policy"]
+RevokedBy = Literal["directory", "hand"]
+GROUP_KEY = "group:"  # what the key of a group begins with; no subject does
 
 
 class SignedRecord(Struct, frozen=True):
@@ -58,8 +60,37 @@ class Grant(Struct, frozen=True):
     revoked: bool = False
 
 
-class Identity(Struct, frozen=True):
-    """What the company's directory says of a person, service or agent; `active` false ends its sessions."""
+class Email(Struct, frozen=True, omit_defaults=True):
+    """An address, as RFC 7643 has it (section 4.1.2)."""
+
+    value: str
+    type: str = ""
+    primary: bool = False
+
+
+class Provisioned(Struct, frozen=True, omit_defaults=True):
+    """What an identity provider has said of a user over SCIM, as far as it is kept (RFC 7643, sections 3.1 and 4.1)."""
+
+    resource_id: str
+    user_name: str
+    created_us: int
+    external_id: str = ""
+    display_name: str = ""
+    formatted: str = ""
+    given_name: str = ""
+    family_name: str = ""
+    user_type: str = ""
+    emails: tuple[Email, ...] = ()
+
+
+class Identity(Struct, frozen=True, omit_defaults=True):
+    """What the company's directory says of a person, service or agent; `active` false ends its sessions.
+
+    revoked_by  who has taken the access away, while `active` is false: the directory, or somebody by hand. What was
+                taken by hand is given back by hand, whatever the directory says. Empty in records of the first form.
+    owner       subject of the person who answers for a service or an agent
+    source      who keeps this identity up to date; '' for nobody
+    """
 
     subject: str
     name: str
@@ -67,6 +98,21 @@ class Identity(Struct, frozen=True):
     groups: tuple[str, ...]
     active: bool = True
     reason: str = ""  # why it was revoked, or restored
+    revoked_by: tuple[RevokedBy, ...] = ()
+    email: str = ""
+    owner: str = ""
+    source: Literal["", "file", "scim"] = ""
+    scim: Provisioned | None = None
+
+
+class Group(Struct, frozen=True, omit_defaults=True):
+    """A group that an identity provider has made over SCIM. Who is in it, the identities say, by its name."""
+
+    group_id: str
+    name: str
+    created_us: int
+    external_id: str = ""
+    deleted: bool = False
 
 
 class PolicyRelease(Struct, frozen=True):
@@ -86,7 +132,7 @@ def message_of(kind: str, key: str, payload: bytes) -> bytes:
 def sign(
     kind: ControlKind,
     key: str,
-    body: Decision | Grant | Identity | PolicyRelease,
+    body: Decision | Grant | Group | Identity | PolicyRelease,
     *,
     private_key: Ed25519PrivateKey,
     key_id: str,
@@ -96,7 +142,7 @@ def sign(
     return SignedRecord(kind, key, payload, now_us, key_id, private_key.sign(message_of(kind, key, payload)))
 
 
-Body = TypeVar("Body", Decision, Grant, Identity, PolicyRelease)
+Body = TypeVar("Body", Decision, Grant, Group, Identity, PolicyRelease)
 
 
 def open_signed(record: SignedRecord, body: type[Body], *, public_keys: dict[str, Ed25519PublicKey]) -> Body:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Self
 
-from confluent_kafka import OFFSET_END, Consumer, KafkaException, TopicPartition
+from confluent_kafka import OFFSET_END, Consumer, KafkaError, KafkaException, TopicPartition
 from msgspec import Struct
 
 from taprail.schemas.errors import RecordError, StackError
@@ -42,6 +42,7 @@ class Follower:
                 "group.id": f"taprail-{config.get('sasl.username', 'viewer')}-follow",
                 "enable.auto.commit": False,
                 "isolation.level": "read_committed",
+                "enable.partition.eof": True,  # a transaction's end has an offset, but no record: see `behind`
                 "fetch.wait.max.ms": 20,
             },
             logger=_log,
@@ -73,6 +74,9 @@ class Follower:
         if message is None:
             return None
         if (error := message.error()) is not None:
+            if error.code() == KafkaError._PARTITION_EOF:
+                self._at_end((message.topic() or "", message.partition() or 0), message.offset() or 0)
+                return None
             raise StackError(f"Kafka: {error.str()}", hint="`taprail status` says what runs")
         topic, value = message.topic() or "", message.value() or b""
         try:
@@ -85,9 +89,12 @@ class Follower:
     def behind(self) -> bool:
         """Whether something that stood there at the beginning hasn't been polled yet."""
         for place in self._consumer.position([TopicPartition(*key) for key in self._ends]):
-            if place.offset >= self._ends[place.topic, place.partition]:
-                del self._ends[place.topic, place.partition]
+            self._at_end((place.topic, place.partition), place.offset)
         return bool(self._ends)
+
+    def _at_end(self, place: tuple[str, int], offset: int) -> None:
+        if place in self._ends and offset >= self._ends[place]:
+            del self._ends[place]
 
     def until(self, wanted: Callable[[Followed], bool], timeout_s: float) -> Followed | None:
         """The first record that is wanted, or None when the time is up."""

@@ -34,11 +34,15 @@ class Directory:
 
     def take(self, record: SignedRecord) -> Identity | None:
         """Believe a signed identity, and return it; tell of any other record. One that is older than what is known,
-        sent once more, undoes nothing."""
+        sent once more, undoes nothing. Groups say nothing of anybody: each identity names its own."""
+        if record.kind == "group":
+            return None
         try:
             if record.kind != "identity":
                 raise SignatureError(f"a {record.kind} record stands among the identities")
             identity = open_signed(record, Identity, public_keys=self._public_keys)
+            if identity.subject != record.key:
+                raise SignatureError(f"the identity {identity.subject!r} stands under the key {record.key!r}")
         except (SignatureError, MsgspecError) as error:
             self.refused += 1
             _log.error("an identity is not believed: %s", error)

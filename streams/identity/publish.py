@@ -2,42 +2,44 @@
 
 from __future__ import annotations
 
-import time
+from collections.abc import Callable
 
-from taprail.connectors.kafka.follow import Follower
-from taprail.connectors.kafka.registry import Registry, frame
-from taprail.connectors.kafka.send import send
-from taprail.schemas import avro
-from taprail.schemas.control import Identity, SignedRecord, sign
-from taprail.schemas.errors import SettingsError
-from taprail.streams import keys
-from taprail.streams.identity.enrich import Directory
+from taprail.schemas.control import Identity, SignedRecord
+from taprail.streams.identity import standing
+from taprail.streams.identity.book import TOPIC, Book, read
+from taprail.streams.identity.roster import Roster
 from taprail.streams.settings import Loaded
-from taprail.streams.stream import control_keys
 
-TOPIC = "taprail.identities"
+__all__ = ["TOPIC", "known", "publish", "restore", "revoke"]
 
 
 def publish(loaded: Loaded, identity: Identity) -> SignedRecord:
     """Sign it with the control key and wait for Kafka. Raises SettingsError without the key, StackError."""
-    settings = loaded.settings.keys
-    if settings.control_private is None:
-        raise SettingsError("keys.control_private is not set", hint="identities are signed where the agents run")
-    key = keys.private_key(loaded.secret(settings.control_private), "keys.control_private")
-    now_us = time.time_ns() // 1000
-    record = sign("identity", identity.subject, identity, private_key=key, key_id=settings.control_id, now_us=now_us)
-    registry = Registry(loaded.settings.registry.url)
-    head = frame(registry.register("taprail.SignedRecord", avro.schema_of(SignedRecord)))
-    send(loaded.kafka("agents").client_config("agents"), TOPIC, record.key, head + avro.encode(record))
-    return record
+    return Book(loaded).change(lambda _: [identity])[0]
 
 
-def known(loaded: Loaded) -> Directory:
+def revoke(loaded: Loaded, subject: str, reason: str) -> Identity:
+    """By hand: whatever the directory says, until it is restored by hand. What stands there now."""
+    return _change(loaded, subject, lambda now: standing.revoked(now, "hand", reason))
+
+
+def restore(loaded: Loaded, subject: str, reason: str) -> Identity:
+    """By hand; it stays revoked where the directory has revoked it, too. What stands there now."""
+    return _change(loaded, subject, lambda now: standing.restored(now, "hand", reason))
+
+
+def known(loaded: Loaded) -> Roster:
     """Everybody whom the topic speaks of now. Raises StackError."""
-    directory = Directory(control_keys(loaded))
-    config = loaded.kafka("agents").client_config("agents")
-    with Follower(config, {TOPIC: avro.decoder(SignedRecord)}, since_us=0) as follower:
-        while follower.behind():
-            if (followed := follower.poll(0.2)) is not None:
-                directory.take(followed.record)
-    return directory
+    return read(loaded)
+
+
+def _change(loaded: Loaded, subject: str, to: Callable[[Identity], Identity]) -> Identity:
+    book = Book(loaded)
+
+    def decide(roster: Roster) -> list[Identity]:
+        return [to(roster.get(subject) or Identity(subject, subject, "person", ()))]
+
+    book.change(decide)
+    found = book.roster.get(subject)
+    assert found is not None  # it was just written
+    return found
