@@ -31,7 +31,12 @@ class SettingsError(TaprailError):
 
 
 class RefusedError(TaprailError):
-    """A statement, a record or a request that may not pass."""
+    """A statement, a record or a request that may not pass.
+
+    `position` is the character of a statement that it is about, from 1; 0 where it is about the whole.
+    """
+
+    position = 0
 
 
 class ProtocolError(TaprailError):

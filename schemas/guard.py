@@ -199,6 +199,7 @@ class Verdict(Struct, frozen=True):
     reason          why, without anything that a person typed as a value: it is written down in the clear
     mark            the statement may write, so it must carry a mark: 'carried', or 'impossible' where it can't
     hold_seconds    how long a held statement may wait
+    position        of the character that a syntax error is about, from 1, as the server would say it; 0 for none
     hold_in_transaction  whether it may wait inside an open transaction, which keeps locks
     inert           proven to change neither the catalog nor how the session's next text is read; false where not known
     """
@@ -215,6 +216,7 @@ class Verdict(Struct, frozen=True):
     hint: str = ""
     sqlstate: str = "42501"
     message: str = ""  # what the person sees instead of `reason`: it may quote what they typed
+    position: int = 0
     mark: Literal["carried", "none", "impossible"] = "none"
     mask: MaskPlan | None = None
     approvers: tuple[str, ...] = ()

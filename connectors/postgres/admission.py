@@ -140,9 +140,11 @@ class Admission:
         run = Run(request, verdict, ticket)
         run.result_status, run.transaction, run.sqlstate = "denied", "none", verdict.sqlstate
         self._state.finish(run)
-        text = verdict.message or verdict.reason or "taprail refused this statement"
-        rule = f" (rule {verdict.rule})" if verdict.rule else ""
-        return messages.error(verdict.sqlstate, f"{text}{rule}", hint=verdict.hint)
+        text = verdict.message  # the grammar's own words, which are the server's
+        if not text:
+            rule = f" (rule {verdict.rule})" if verdict.rule else ""
+            text = f"{verdict.reason or 'taprail refused this statement'}{rule}"
+        return messages.error(verdict.sqlstate, text, hint=verdict.hint, position=verdict.position)
 
     def _record(
         self, candidates: Sequence[Candidate], approvals: dict[int, tuple[Release, Run]] | None = None
@@ -251,9 +253,8 @@ class Admission:
 def unparsed(error: RefusedError) -> Verdict:
     """The verdict for a text that libpg_query can't split: nothing is known of it, so it doesn't run."""
     reason = "the statement can't be parsed"  # the grammar's own words quote the text, so only the person sees them
-    return Verdict(
-        "deny", Facts(""), "", "", "", reason=reason, message=error.message, hint=error.hint, sqlstate=SYNTAX_ERROR
-    )
+    told = Verdict("deny", Facts(""), "", "", "", reason=reason, message=error.message, hint=error.hint)
+    return replace(told, sqlstate=SYNTAX_ERROR, position=error.position)
 
 
 def _strict(outlook: Outlook, text: str, verdict: Verdict) -> Verdict:

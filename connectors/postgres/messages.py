@@ -352,8 +352,12 @@ def notice_response(fields: Mapping[str, str]) -> bytes:
     return _fields(NOTICE, fields)
 
 
-def error(sqlstate: str, text: str, *, hint: str = "", detail: str = "", severity: str = "ERROR") -> bytes:
-    return error_response({"S": severity, "V": severity, "C": sqlstate, "M": text, "D": detail, "H": hint})
+def error(
+    sqlstate: str, text: str, *, hint: str = "", detail: str = "", severity: str = "ERROR", position: int = 0
+) -> bytes:
+    """`position`: of the character in the client's text that it is about, from 1; 0 where it is about none."""
+    where = str(position) if position else ""
+    return error_response({"S": severity, "V": severity, "C": sqlstate, "M": text, "D": detail, "H": hint, "P": where})
 
 
 def notice(sqlstate: str, text: str, *, hint: str = "") -> bytes:

@@ -193,6 +193,7 @@ class PolicyGuard:
                 message=error.message,
                 hint=error.hint,
                 sqlstate=SYNTAX_ERROR,
+                position=error.position,
             )
         clear = set(session.person.groups) & set(self._settings.clear_groups)
         if session.reshaped and not clear and masking.personal(catalog):

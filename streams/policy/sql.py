@@ -27,7 +27,14 @@ _ALTER, _SET, _TO, _EQUALS = pb.ALTER, pb.SET, pb.TO, pb.ASCII_61
 
 
 class UnparsableError(RefusedError):
-    """The grammar refuses the text; its message quotes what it stumbled at, which may be a value."""
+    """The grammar refuses the text; its message quotes what it stumbled at, which may be a value.
+
+    Message and `position` are the server's own, since it's the server's grammar.
+    """
+
+    def __init__(self, message: str, position: int) -> None:
+        super().__init__(message)
+        self.position = position
 
 
 def parse(text: str) -> Any:
@@ -41,7 +48,7 @@ def parse(text: str) -> Any:
     try:
         return postgast.parse(text)
     except postgast.PgQueryError as error:
-        raise UnparsableError(str(error), hint="the tap reads SQL as PostgreSQL does; correct the statement") from None
+        raise UnparsableError(error.message, error.cursorpos) from None
 
 
 def split(text: str) -> tuple[Part, ...]:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Literal
 
 import uvloop
+from msgspec.structs import replace
 
 from taprail.connectors.postgres.limits import Limits
 from taprail.connectors.postgres.proxy import Hooks, Proxy, Serving
@@ -68,8 +69,9 @@ def verdict_of(text: str) -> Verdict:
         facts = facts_of(statements[0].stmt) if statements else Facts("")
     except RefusedError as error:
         reason = "the statement can't be parsed"
-        told = {"message": error.message, "hint": error.hint, "sqlstate": SYNTAX_ERROR}
-        return Verdict("deny", Facts(""), normalised, fingerprint, "all", rule=SYNTAX, reason=reason, **told)
+        refused = Verdict("deny", Facts(""), normalised, fingerprint, "all", rule=SYNTAX, reason=reason)
+        said = {"message": error.message, "hint": error.hint, "position": error.position}
+        return replace(refused, sqlstate=SYNTAX_ERROR, **said)
     return Verdict("allow", facts, normalised, fingerprint, "all")
 
 
