@@ -19,7 +19,8 @@ from taprail.schemas.endpoints import KafkaEndpoint, Role
 from taprail.schemas.errors import SettingsError
 from taprail.schemas.guard import Durability
 from taprail.streams.settings_base import Name, Port, SecretRef, Section
-from taprail.streams.settings_signin import Certificate, SignInRule, check_certificates
+from taprail.streams.settings_scim import Scim, check_scim
+from taprail.streams.settings_signin import Certificate, GroupsFrom, SignInRule, check_certificates
 from taprail.streams.settings_tap import Tap, certificates, check_tap
 
 
@@ -51,6 +52,13 @@ class IdentityProvider(Section, frozen=True, kw_only=True):
     ]
     audience: Annotated[str, Meta(description="What the token's `aud` must hold.")] = "taprail"
     groups_claim: Annotated[str, Meta(description="Claim that lists the groups.")] = "groups"
+    groups_from: Annotated[
+        GroupsFrom,
+        Meta(
+            description="Whose word counts on groups: the `token`'s; those of `identities` (SCIM, a file) alone, and "
+            "whoever isn't there is refused; `both` together. A group that is lost there ends the session."
+        ),
+    ] = "token"
     kind_claim: Annotated[str, Meta(description="Claim that says `person`, `service` or `agent`.")] = "actor_type"
     agent_clients: Annotated[tuple[str, ...], Meta(description="Client ids whose tokens are agents' tokens.")] = ()
     require_at_jwt: Annotated[bool, Meta(description="Demand `typ: at+jwt` (RFC 9068) in the token's header.")] = True
@@ -228,6 +236,7 @@ class Settings(Section, frozen=True, kw_only=True):
     tap: Tap = field(default_factory=Tap)
     policy: Policy = field(default_factory=Policy)
     approvals: Approvals = field(default_factory=Approvals)
+    scim: Scim = field(default_factory=Scim)
     alerts: Alerts = field(default_factory=Alerts)
     keys: Keys
     ledger: Ledger = field(default_factory=Ledger)
@@ -298,6 +307,7 @@ def _check(settings: Settings, path: Path) -> None:
     try:
         check_tap(settings.tap, {d.environment for d in settings.databases}, set(names))
         check_certificates(settings.certificates, settings.tap.client_ca_file)
+        check_scim(settings.scim)
     except SettingsError as error:
         raise SettingsError(f"{path}: {error.message}", hint=error.hint) from error
 

@@ -11,6 +11,7 @@ from taprail.schemas.errors import SettingsError
 from taprail.streams.settings_base import Section
 
 Patterns = tuple[str, ...]
+GroupsFrom = Literal["token", "identities", "both"]
 
 
 class SignInRule(Section, frozen=True, kw_only=True):

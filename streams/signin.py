@@ -16,6 +16,7 @@ from taprail.connectors.postgres.signin import Identity, Login, Method
 from taprail.connectors.postgres.upstream import Target
 from taprail.schemas.errors import RefusedError
 from taprail.schemas.records import Person
+from taprail.streams.identity.groups import Standing
 from taprail.streams.identity.speaks_for import OURSELVES, Speaker, Speakers
 from taprail.streams.routing import Directory
 from taprail.streams.settings import IdentityProvider, Loaded, Service
@@ -26,8 +27,11 @@ from taprail.streams.upstreams import target_of, upstream_tls
 class SignIn:
     """Implements `Authenticator` and `Route` from the settings. Secrets are read once, at the start."""
 
-    def __init__(self, loaded: Loaded) -> None:
+    def __init__(self, loaded: Loaded, standing: Standing | None = None) -> None:
+        """`standing` is the directory's word on who may act, and with which groups; None: nothing is known of it."""
         settings = loaded.settings
+        self._proven = standing.proven if standing is not None else _as_it_is
+        self._listed = standing.listed if standing is not None else _as_it_is
         self._provider, self._rules = settings.identity, settings.sign_in
         self._verifier = TokenVerifier(token_rules(settings.identity))
         self._services = {
@@ -35,7 +39,8 @@ class SignIn:
             for s in settings.services
         }
         self._certificates = {name_of(*each.name.split(":", 1)): each for each in settings.certificates}
-        self.speakers = Speakers({s.name: _speaker(loaded, s) for s in settings.services}, self._verifier)
+        speakers = {s.name: _speaker(loaded, s) for s in settings.services}
+        self.speakers = Speakers(speakers, self._verifier, self._proven)
         self._directory = Directory(settings.databases, settings.tap)
         self._passwords = {
             (d.name, mapping.role): loaded.secret(mapping.password, f"databases.{d.name}.roles")
@@ -64,7 +69,7 @@ class SignIn:
                 f"the token is {person.name}'s, but the connection asks for user {login.user!r}",
                 hint=f"connect as user {person.subject!r}",
             )
-        return Identity(person, "oidc", expires_us=self._end(verified.expires_us))
+        return Identity(self._proven(person), "oidc", expires_us=self._end(verified.expires_us))
 
     def offer(self, login: Login) -> Offer:
         issuer = self._provider.issuer.rstrip("/")
@@ -79,11 +84,11 @@ class SignIn:
         if shown is not None:
             issuer = self._provider.issuer if shown.kind == "person" else OURSELVES
             person = Person(shown.subject or shown.user, shown.user, shown.kind, shown.groups, issuer)
-            return Identity(person, "certificate", expires_us=self._end(login.certificate_expires_us))
+            return Identity(self._listed(person), "certificate", expires_us=self._end(login.certificate_expires_us))
         found = self._services.get(login.user)
         if found is None:
             raise RefusedError(f"there is no service {login.user!r}", hint="sign in with an access token")
-        return Identity(found[0], "scram")
+        return Identity(self._listed(found[0]), "scram")
 
     async def speaks_for(self, login: Login, identity: Identity, statement: str) -> Identity:
         """The person whom a service names; the session is the person's own, and ends when the statement does."""
@@ -134,6 +139,10 @@ def _speaker(loaded: Loaded, service: Service) -> Speaker:
     if service.statement_key is not None:
         key = loaded.secret(service.statement_key, f"services.{service.name}.statement_key").encode()
     return Speaker(service.name, service.speaks_for, key)
+
+
+def _as_it_is(person: Person) -> Person:
+    return person
 
 
 def _fits(patterns: tuple[str, ...], name: str) -> bool:

@@ -112,7 +112,7 @@ async def _serve(whole: Loaded, process: int, stop: threading.Event, ready: Call
     def serving(now: Loaded) -> Serving:
         """What who comes in is served with: again at each reload."""
         guard = PolicyGuard(lambda name: watchers[name].catalog, rule_settings(now.settings.policy))
-        sign_in = SignIn(now)
+        sign_in = SignIn(now, revocations.standing(now.settings.identity.groups_from))
         gate = TapGate(guard, desk, watchers, durable.wait)
 
         def route(login: Login, identity: Identity) -> Target:

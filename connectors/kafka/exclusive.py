@@ -16,7 +16,7 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from taprail.schemas.errors import StackError
 
-START_SECONDS, COMMIT_SECONDS, ABORT_SECONDS = 20.0, 10.0, 5.0
+START_SECONDS, COMMIT_SECONDS, ABORT_SECONDS = 10.0, 10.0, 2.0
 _FENCED = (KafkaError._FENCED, KafkaError.PRODUCER_FENCED, KafkaError.INVALID_PRODUCER_EPOCH)
 _log = logging.getLogger("taprail.kafka")
 

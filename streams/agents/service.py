@@ -1,4 +1,4 @@
-"""The process of the role `agents`: the approvals page and the Faust application in one event loop."""
+"""The process of the role `agents`: the approvals page, SCIM and the Faust application in one event loop."""
 
 from __future__ import annotations
 
@@ -31,6 +31,7 @@ from taprail.streams.approvals.browser import BrowserSessions
 from taprail.streams.approvals.pending import PendingApprovals
 from taprail.streams.approvals.web import Service
 from taprail.streams.approvals.web import application as page
+from taprail.streams.identity.scim_web import ScimServer
 from taprail.streams.initialise import connect_endpoint, connector_name
 from taprail.streams.settings import Loaded
 from taprail.streams.signin import token_rules
@@ -50,16 +51,21 @@ async def _serve(loaded: Loaded, stop: threading.Event, ready: Callable[[], None
     frames = pipeline.register(Registry(loaded.settings.registry.url).register).plain
     pending = PendingApprovals()
     runner = web.AppRunner(page(approvals_service(loaded, pending, frames[SignedRecord])), access_log=None)
+    scim = ScimServer(loaded, stop) if loaded.settings.scim.token is not None else None
     app = faust_agents(loaded, frames, folder)
     await runner.setup()
     try:
         settings = loaded.settings.approvals
         await web.TCPSite(runner, settings.host, settings.port).start()
+        if scim is not None:
+            await scim.start()
         config, loop = loaded.kafka("agents").client_config("agents"), asyncio.get_running_loop()
         following = asyncio.to_thread(feed.follow, config, pending, control_keys(loaded), loop, stop)
         await _run_both(asyncio.ensure_future(following), app, stop, ready)
     finally:
         await runner.cleanup()
+        if scim is not None:
+            await scim.close()
 
 
 def faust_agents(loaded: Loaded, frames: Mapping[type[Struct], bytes], folder: str) -> Any:

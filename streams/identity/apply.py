@@ -49,7 +49,7 @@ def identities(changes: Iterable[Change]) -> list[Identity]:
 
 
 def _of_entry(entry: Entry, before: Identity | None) -> Change | None:
-    if before is not None and before.source == "scim":
+    if before is not None and before.scim is not None:
         raise RefusedError(
             f"line {entry.line}: {entry.subject!r} is kept by the identity provider over SCIM",
             hint="take the entry out of the file, or unassign it at the provider",

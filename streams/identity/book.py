@@ -6,6 +6,7 @@ was shut out meanwhile reads the topic and decides again, so that two can't undo
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Sequence
 
@@ -24,6 +25,7 @@ TOPIC = "taprail.identities"
 TRANSACTIONAL_ID = "taprail-agents-identities"
 ATTEMPTS = 10  # each of them lost to somebody who did write
 RESERVED = f"a subject can't begin with {GROUP_KEY!r}"
+_log = logging.getLogger("taprail.identity")
 Decide = Callable[[Roster], Sequence[Identity | Group]]
 
 
@@ -51,10 +53,13 @@ class Book:
 
         `decide` is asked again where somebody else was faster, and may raise. Raises StackError where Kafka fails.
         """
+        unknown: list[SignedRecord] = []  # Kafka has failed in the middle of writing them
         for _ in range(ATTEMPTS):
             if not self._writer.in_charge:
                 self._writer.take_over()
                 self.read()
+                if any(self.roster.signed_us(record.key) == record.signed_us for record in unknown):
+                    return unknown  # they were written, and so all of them
             bodies = sorted(decide(self.roster), key=self._rank)
             if not bodies:
                 return []
@@ -63,11 +68,16 @@ class Book:
             try:
                 self._writer.commit(TOPIC, [(record.key, head + avro.encode(record)) for record in records])
             except FencedError:
+                unknown = []
+                continue
+            except StackError as error:
+                _log.warning("%s; looking what is there", error)
+                unknown = records
                 continue
             for record in records:
                 self.roster.take(record)
             return records
-        raise StackError("others change the identities all the time", hint="do it again")
+        raise StackError("the identities can't be written: others do, or Kafka fails, each time", hint="do it again")
 
     def _rank(self, body: Identity | Group) -> int:
         """What takes rights away comes first: whoever reads half of a change is never let in by it."""

@@ -14,11 +14,12 @@ from pathlib import Path
 
 from msgspec import MsgspecError, json
 
-from taprail.schemas.control import SignedRecord
-from taprail.schemas.errors import RefusedError
+from taprail.schemas.control import Identity, SignedRecord
 from taprail.schemas.guard import SessionContext
 from taprail.schemas.records import Person
 from taprail.streams.identity.enrich import Directory
+from taprail.streams.identity.groups import Standing, check, loses, stands_on
+from taprail.streams.settings_signin import GroupsFrom
 
 REVOKED_SQLSTATE = "57P01"  # admin_shutdown: what pools know as the end of a connection
 _log = logging.getLogger("taprail.identity")
@@ -29,39 +30,55 @@ class Revocations:
     """Not for several threads. `end` becomes `Proxy.end_sessions`, as soon as there are sessions."""
 
     def __init__(self, directory: Directory, file: Path) -> None:
-        self._directory, self._file = directory, file
+        self.directory, self._file = directory, file
         self.end: End = lambda match, sqlstate, text: 0
+        self.groups_from: GroupsFrom = "token"
         self._revoked: dict[str, SignedRecord] = {}
         self.complete = threading.Event()  # everything that stood in Kafka at the start has been read
         with contextlib.suppress(FileNotFoundError):
             self._load()
 
     def take(self, record: SignedRecord) -> None:
-        """Believe a signed record that is newer than what is known; end the sessions of whom it revokes."""
-        identity = self._directory.take(record)
+        """Believe a signed record that is newer than what is known; end the sessions of whom it revokes, and of whom it
+        takes a group that counts here."""
+        before = self.directory.get(record.key)
+        identity = self.directory.take(record)
         if identity is None:
             return
         if identity.active:
             if self._revoked.pop(identity.subject, None) is not None:
                 self._save()
+            self._end_poorer(before, identity)
             return
         self._revoked[identity.subject] = record
         self._save()
         ended = self.end(
-            lambda context: identity.subject in (context.person.subject, context.person.via),
+            lambda context: identity.subject in stands_on(self.directory, context.person),
             REVOKED_SQLSTATE,
             f"{identity.name} may not use this tap any more: the directory has revoked the access",
         )
         _log.warning("%s is revoked; %d sessions end", identity.subject, ended)
 
+    def standing(self, groups_from: GroupsFrom) -> Standing:
+        """Who may act, and with which groups. From here on `groups_from` counts for sessions that are open, too."""
+        self.groups_from = groups_from
+        return Standing(self.directory, groups_from, self.complete.is_set)
+
     def check(self, person: Person) -> None:
-        """Raises RefusedError where the person, or the service that speaks for it, is revoked."""
-        for subject in (person.subject, person.via):
-            if subject in self._revoked:
-                raise RefusedError(
-                    f"{subject} may not sign in: the directory has revoked the access",
-                    hint="ask whoever manages your identities",
-                )
+        """Raises RefusedError where the person, or anybody whose access that rests on, is revoked."""
+        check(self.directory, person)
+
+    def _end_poorer(self, before: Identity | None, after: Identity) -> None:
+        """A session's groups are those of its beginning, so it ends where one is lost."""
+        source = self.groups_from
+        if source == "token" or before is None or not set(before.groups) - set(after.groups):
+            return
+        ended = self.end(
+            lambda context: loses(context.person, before, after, source),
+            REVOKED_SQLSTATE,
+            f"the groups of {after.name} have changed: connect again",
+        )
+        _log.info("%s has lost groups; %d sessions end", after.subject, ended)
 
     def _load(self) -> None:
         try:

@@ -19,7 +19,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import unquote
 
@@ -62,14 +62,20 @@ class Spoken(Struct, frozen=True):
 class Speakers:
     """Verifies statements. What has been verified is remembered for a while, and never beyond its end."""
 
-    def __init__(self, speakers: Mapping[str, Speaker], verifier: TokenVerifier) -> None:
+    def __init__(
+        self,
+        speakers: Mapping[str, Speaker],
+        verifier: TokenVerifier,
+        standing: Callable[[Person], Person] = lambda person: person,
+    ) -> None:
+        """`standing` says who is named may act, and with which groups; asked each time, as it may change."""
         for speaker in speakers.values():
             if speaker.key and len(speaker.key) < KEY_BYTES_MIN:
                 raise SettingsError(
                     f"services.{speaker.service}.statement_key has {len(speaker.key)} bytes",
                     hint=f"HS256 needs {KEY_BYTES_MIN} at least (RFC 7518)",
                 )
-        self._speakers, self._verifier = speakers, verifier
+        self._speakers, self._verifier, self._standing = speakers, verifier, standing
         self._kept: OrderedDict[tuple[str, bytes], tuple[Spoken, float]] = OrderedDict()  # with its end
 
     @property
@@ -88,12 +94,8 @@ class Speakers:
             return known
         speaker = self._speaker(service)
         token = await self._verifier.verify(statement)
-        if "*" not in speaker.speaks_for and not set(token.person.groups) & set(speaker.speaks_for):
-            raise RefusedError(
-                f"{service} may not speak for {token.person.name}",
-                hint="the person must be in one of the groups that the service speaks for",
-            )
-        return self._keep(service, statement, Spoken(replace(token.person, via=service), token.expires_us))
+        spoken = Spoken(replace(token.person, via=service), token.expires_us)
+        return self._allowed(speaker, self._keep(service, statement, spoken), own=False)
 
     def known(self, service: str, statement: str) -> Spoken | None:
         """The same without I/O; None where the provider's key must be looked at first. Raises RefusedError."""
@@ -101,11 +103,12 @@ class Speakers:
         if len(statement) > TOKEN_BYTES_MAX or not statement.isascii():
             raise RefusedError("the statement of who acts is no token", hint=HINT)
         kept = self._kept.get((service, _digest(statement)))
+        own = signed_by_a_service(statement)
         if kept is not None and time.time() < kept[1]:
-            return kept[0]
-        if not signed_by_a_service(statement):
+            return self._allowed(speaker, kept[0], own=own)
+        if not own:
             return None
-        return self._keep(service, statement, self._own(speaker, statement))
+        return self._allowed(speaker, self._keep(service, statement, self._own(speaker, statement)), own=True)
 
     def _speaker(self, service: str) -> Speaker:
         speaker = self._speakers.get(service)
@@ -136,6 +139,20 @@ class Speakers:
             raise RefusedError(text, hint=HINT) from None
         return Spoken(_person(speaker, claims, self._verifier.rules.issuer), int(claims["exp"]) * 1_000_000)
 
+    def _allowed(self, speaker: Speaker, spoken: Spoken, *, own: bool) -> Spoken:
+        """With the groups that count: of what the service signs, those that it speaks for. Raises RefusedError."""
+        person = self._standing(spoken.person)
+        if "*" not in speaker.speaks_for:
+            common = tuple(group for group in person.groups if group in speaker.speaks_for)
+            if not common:
+                raise RefusedError(
+                    f"{speaker.service} may not speak for {person.name}",
+                    hint="the person must be in one of the groups that the service speaks for",
+                )
+            if own and common != person.groups:
+                person = replace(person, groups=common)
+        return spoken if person is spoken.person else Spoken(person, spoken.expires_us)
+
     def _keep(self, service: str, statement: str, spoken: Spoken) -> Spoken:
         until = min(spoken.expires_us / 1_000_000, time.time() + KEPT_SECONDS)
         self._kept[service, _digest(statement)] = spoken, until
@@ -162,14 +179,7 @@ def _person(speaker: Speaker, claims: dict[str, Any], issuer: str) -> Person:
         raise RefusedError("the statement of who acts names nobody", hint=HINT)
     if not isinstance(groups, list) or not all(isinstance(group, str) for group in groups):
         raise RefusedError("the statement's groups aren't a list of names", hint=HINT)
-    everybody = "*" in speaker.speaks_for
-    allowed = tuple(group for group in groups if everybody or group in speaker.speaks_for)
-    if not everybody and not allowed:
-        raise RefusedError(
-            f"{speaker.service} may not speak for {name}",
-            hint="the person must be in one of the groups that the service speaks for",
-        )
-    return Person(subject, name, "person", allowed, issuer, via=speaker.service)
+    return Person(subject, name, "person", tuple(groups), issuer, via=speaker.service)
 
 
 def statement_in_comment(text: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ from taprail.connectors.kafka.follow import Follower
 from taprail.schemas import avro
 from taprail.schemas.control import GROUP_KEY, Group, Identity, SignedRecord
 from taprail.schemas.endpoints import Endpoints
-from taprail.schemas.errors import SettingsError
+from taprail.schemas.errors import SettingsError, StackError
 from taprail.streams import keys, settings
 from taprail.streams.cli import main
 from taprail.streams.identity import book as book_module
@@ -105,6 +106,31 @@ def test_who_was_shut_out_decides_again_on_what_is_there(loaded: Loaded) -> None
     found = read(loaded).get(ann.subject)
     assert found is not None
     assert (seen, found.active, found.groups) == ([True, False], False, ("b",))
+
+
+@pytest.mark.parametrize("written", [True, False])
+def test_a_commit_whose_end_is_unknown_is_looked_up(
+    loaded: Loaded, written: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Written once, whether it was before the answer was lost or not."""
+    ann, book, decided = someone(), Book(loaded), list[Roster]()
+    commit = book._writer.commit
+
+    def lost(topic: str, records: Sequence[tuple[str, bytes]]) -> None:
+        monkeypatch.setattr(book._writer, "commit", commit)
+        if written:
+            commit(topic, records)
+        book._writer._producer = None
+        raise StackError("the answer was lost")
+
+    def decide(roster: Roster) -> list[Identity]:
+        decided.append(roster)
+        return [ann]
+
+    monkeypatch.setattr(book._writer, "commit", lost)
+    assert [record.key for record in book.change(decide)] == [ann.subject]
+    assert len(decided) == (1 if written else 2)
+    assert read(loaded).get(ann.subject) == ann
 
 
 def test_nothing_is_written_by_who_was_shut_out(loaded: Loaded) -> None:

@@ -138,7 +138,8 @@ def test_what_doesnt_hold_is_denied_and_recorded_as_the_services(tap: Tap, say: 
 def test_a_persons_own_token_isnt_taken_from_a_comment_though_it_was_verified_elsewhere(tap: Tap) -> None:
     """Another session of the service may have been opened with it; whoever reads the server's log has it as well."""
     token = signed(typ="at+jwt")
-    tap.speakers._keep("superset", token, Spoken(Person("ann", "Ann", "person"), int((time.time() + 60) * 1_000_000)))
+    ann = Person("ann", "Ann", "person", ("analysts",))
+    tap.speakers._keep("superset", token, Spoken(ann, int((time.time() + 60) * 1_000_000)))
     assert tap.speakers.known("superset", token) is not None
     verdict = tap.guard.judge(request(token))
     assert verdict.action == "deny" and "not a person's own token" in verdict.reason
