@@ -25,7 +25,7 @@ DATABASES = ("dev", "staging", "prod")
 GROUP_ROLES = {"data-owners": "app_owner", "*": "app_engineer"}
 MEMBER_OF = '["pg_read_all_data", "pg_write_all_data"]'
 ORIGIN = "taprail"  # the log's name in its checkpoints
-PORTS = {"tap": 6432, "approvals": 6480}  # the wanted ones
+PORTS = {"tap": 6432, "approvals": 6480, "scim": 6490}  # the wanted ones
 STATE = "up.json"
 
 
@@ -106,7 +106,7 @@ class LocalInstallation:
             key, certificate = self_signed()
             keys.write_new(self.home / "tap.crt", certificate, 0o644)
             keys.write_new(secrets / "tap.key", key, 0o600)
-        for role in {*GROUP_ROLES.values(), "taprail_catalog", "taprail_feed", "webhook", "identity-client"}:
+        for role in {*GROUP_ROLES.values(), "taprail_catalog", "taprail_feed", "webhook", "identity-client", "scim"}:
             password(secrets, role)
         kafka = self.endpoints.kafka.users
         for role in KAFKA_ROLES:
@@ -151,6 +151,12 @@ clear_groups = ["data-owners"]
 [approvals]
 port = {ports["approvals"]}
 url = "http://127.0.0.1:{ports["approvals"]}"
+
+[scim]
+token = "file:secrets/scim"
+subject = "userName"
+port = {ports["scim"]}
+url = "http://127.0.0.1:{ports["scim"]}/scim/v2"
 
 [keys]
 mark = "file:secrets/mark"

@@ -188,7 +188,7 @@ def test_our_containers_can_do_nothing_that_they_need_not(services: dict[str, An
         assert "privileged" not in service and "/var/run/docker.sock" not in str(service), name
 
 
-def test_only_three_ports_are_open_and_only_on_loopback(compose: dict[str, Any], services: dict[str, Any]) -> None:
+def test_only_the_front_doors_are_open_and_only_on_loopback(compose: dict[str, Any], services: dict[str, Any]) -> None:
     ports = {name: s["ports"] for name, s in services.items() if "ports" in s}
     assert set(ports) == {"tap", "agents", "identity"}
     assert all(port.startswith("127.0.0.1:") for published in ports.values() for port in published)
@@ -208,6 +208,7 @@ def test_the_settings_load_and_find_their_services(loaded: settings.Loaded, serv
     assert set(hosts) == {"kafka", "postgres", "registry", "connect"} <= set(services)
     assert f"127.0.0.1:{configured.tap.port}:{configured.tap.port}" in services["tap"]["ports"]
     assert f"127.0.0.1:{configured.approvals.port}:{configured.approvals.port}" in services["agents"]["ports"]
+    assert f"127.0.0.1:{configured.scim.port}:{configured.scim.port}" in services["agents"]["ports"]
     assert configured.databases[0].upstream == services["postgres"]["environment"]["POSTGRES_DB"]
     assert slot_name(configured.databases[0].upstream) == "taprail_app"
 
