@@ -124,7 +124,7 @@ async def _serve(whole: Loaded, process: int, stop: threading.Event, ready: Call
         allowed = frozenset(name.lower() for name in now.settings.tap.allowed_settings)
         return Serving(hooks, limits_of(now.settings.tap.limits), now.settings.tap.plaintext_tokens, allowed)
 
-    proxy = Proxy(tap.id, serving(loaded), process=process, forward=forward_to(whole))
+    proxy = Proxy(tap.id, serving(loaded), process=process, forward=forward_to(whole, process))
     revocations.end = proxy.end_sessions
     reloader = Reloader(loaded, process, proxy, watchers, serving)
     for watcher in watchers.values():

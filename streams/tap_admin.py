@@ -25,8 +25,11 @@ log = logging.getLogger("taprail.tap")
 _CANCEL_SECONDS = 5.0
 
 
-def forward_to(loaded: Loaded) -> Forward:
-    """Hand a cancel request on to the process whose it is. Nobody waits for it: CancelRequest has no answer."""
+def forward_to(loaded: Loaded, own: int) -> Forward:
+    """Hand a cancel request on to the process whose it is, or to all. Nobody waits: CancelRequest has no answer.
+
+    `loaded` are the whole tap's settings, `own` the number of the process that hands on.
+    """
     tasks: set[asyncio.Task[None]] = set()
 
     async def send(process: int, pid: int, key: bytes) -> None:
@@ -35,12 +38,12 @@ def forward_to(loaded: Loaded) -> Forward:
         except StackError as error:
             log.warning("a cancel request for process %d came to nothing: %s", process, error)
 
-    def forward(process: int, pid: int, key: bytes) -> None:
-        if process >= loaded.settings.tap.processes:
-            return  # no such process: somebody is guessing
-        task = asyncio.get_running_loop().create_task(send(process, pid, key))
-        tasks.add(task)
-        task.add_done_callback(tasks.discard)
+    def forward(process: int | None, pid: int, key: bytes) -> None:
+        siblings = set(range(loaded.settings.tap.processes)) - {own}
+        for sibling in siblings if process is None else siblings & {process}:  # none there: somebody is guessing
+            task = asyncio.get_running_loop().create_task(send(sibling, pid, key))
+            tasks.add(task)
+            task.add_done_callback(tasks.discard)
 
     return forward
 

@@ -373,7 +373,7 @@ class Proxy:
             self._persons[entry.person] -= 1
             if not self._persons[entry.person]:
                 del self._persons[entry.person]
-            self.cancels.remove(pid)
+            self.cancels.remove(pid, key)
             asyncio.get_running_loop().call_later(_LINGER_SECONDS, channel.abort)
             try:
                 recorder.session(session.context, "closed", reason)
@@ -381,7 +381,7 @@ class Proxy:
                 log.error("the end of session %s can't be written down: %s", context.session, error)
 
         relay = Relay(session, channel, opened, target, serving.hooks.gate, closed)
-        pid, key = self.cancels.add(min(wanted.minor, startup.NEWEST_MINOR), relay.cancel)
+        pid, key = self.cancels.add(min(wanted.minor, startup.NEWEST_MINOR), opened.pid, relay.cancel)
         entry = _Open(session, relay, _key(context.person), expires_us)
         self._open.add(entry)
         self._memory.later()

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import threading
 import time
 from pathlib import Path
 
+import psutil
 import psycopg
 import pytest
 
@@ -19,7 +21,7 @@ from tests.fakes.running_tap import RunningTap
 def test_connections_are_shared_and_a_cancel_finds_its_process(tmp_path, stack, fresh_database):
     with RunningTap(tmp_path, stack, fresh_database, tap="processes = 2") as tap:
         connections = [tap.connect() for _ in range(16)]
-        assert {each.info.backend_pid >> 25 for each in connections} == {0, 1}
+        assert {process_of(tap, each) for each in connections} == {0, 1}
         for each in connections[:6]:
             threading.Timer(0.2, each.cancel_safe).start()
             with pytest.raises(psycopg.errors.QueryCanceled):
@@ -35,22 +37,14 @@ def test_a_process_that_dies_is_started_again_and_the_others_serve(tmp_path, sta
     with RunningTap(tmp_path, stack, fresh_database, tap="processes = 2") as tap:
         connections = [tap.connect() for _ in range(12)]
         before = tap.children()
+        alive = [each for each in connections if process_of(tap, each) == 0]
         os.kill(before[1], signal.SIGKILL)
         tap.said("process 1 of the tap ended with code -9")
-        alive = [each for each in connections if each.info.backend_pid >> 25 == 0]
         assert alive and all(each.execute("SELECT 1").fetchone() == (1,) for each in alive)
         deadline = time.monotonic() + 20
-        while {each >> 25 for each in processes_that_answer(tap)} != {0, 1}:
+        while {connection_process(tap) for _ in range(8)} != {0, 1}:
             assert time.monotonic() < deadline
         assert before[0] in tap.children()
-
-
-def processes_that_answer(tap):
-    found = set()
-    for _ in range(8):
-        with tap.connect() as connection:
-            found.add(connection.info.backend_pid)
-    return found
 
 
 def test_no_process_outlives_its_parent(tmp_path, stack, fresh_database):
@@ -87,7 +81,16 @@ def test_what_a_process_left_that_is_no_more_is_published(tmp_path, stack, fresh
 
 def connection_process(tap):
     with tap.connect() as connection:
-        return connection.info.backend_pid >> 25
+        return process_of(tap, connection)
+
+
+def process_of(tap, connection):
+    """The number of the process that has the other end of a connection."""
+    port = socket.socket(fileno=os.dup(connection.fileno())).getsockname()[1]
+    for number, pid in enumerate(tap.children()):
+        if any(each.raddr and each.raddr.port == port for each in psutil.Process(pid).net_connections("tcp")):
+            return number
+    raise AssertionError(f"no process of the tap has a connection to port {port}")
 
 
 def test_a_tap_that_can_not_start_says_why_and_ends(tmp_path, stack, fresh_database):

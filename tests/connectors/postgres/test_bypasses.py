@@ -223,19 +223,24 @@ def test_a_text_above_its_limit_ends_the_session(offline):
     assert session.server == b""
 
 
-@pytest.mark.parametrize(("minor", "size"), [(0, 4), (2, 32)])
+@pytest.mark.parametrize(("minor", "size"), [(0, 4), (2, 33)])
 def test_only_the_whole_key_of_its_own_session_cancels(minor, size):
     keys, cancelled = CancelKeys(100), []
-    (pid, key), (other, _) = (keys.add(minor, lambda who=who: cancelled.append(who)) for who in ("mine", "theirs"))
-    assert len(key) == size
+    (pid, key), (same, theirs), (other, _) = (
+        keys.add(minor, server_pid, lambda who=who: cancelled.append(who))
+        for server_pid, who in ((70, "mine"), (70, "another server's"), (71, "theirs"))
+    )
+    assert (pid, same, other, len(key)) == (70, 70, 71, size) and theirs != key
     for wrong in (b"", key[:-1], key + b"\0", bytes(size)):
         keys.request(pid, wrong)
     keys.request(other, key)
     assert cancelled == []
     keys.request(pid, key)
-    keys.remove(pid)
+    keys.remove(pid, key)
     keys.request(pid, key)
     assert cancelled == ["mine"]
+    keys.request(same, theirs)
+    assert cancelled == ["mine", "another server's"]
 
 
 # Through a real server ----------------------------------------------------------------------------------------------

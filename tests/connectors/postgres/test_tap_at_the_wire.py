@@ -240,7 +240,7 @@ def test_what_is_newer_than_the_protocol_is_negotiated(bed):
     assert kinds(found)[:2] == "vR"
     assert found[0][1] == bytes.fromhex("00030002 00000001") + b"_pq_.x\0"
     [key] = [body for kind, body in found if kind == "K"]
-    assert len(key) == 4 + 32
+    assert len(key) == 4 + 33
 
 
 def test_a_wrong_cancel_key_cancels_nothing(bed):

@@ -181,27 +181,37 @@ def test_an_administrator_may_allow_more_but_not_who_acts():
 # CancelRequest --------------------------------------------------------------------------------------------------------
 
 
-def test_the_process_is_in_the_key_and_requests_are_handed_on():
+def test_requests_are_handed_on_to_the_process_whose_they_are():
+    """Protocol 3.2 has room for its number in the secret; in 3.0 all of it is random, so all siblings are asked."""
     cancelled, forwarded = [], []
     keys = CancelKeys(100, process=5, forward=lambda *request: forwarded.append(request))
-    pid, key = keys.add(2, lambda: cancelled.append("mine"))
-    assert (pid >> 25, 0 < pid < 1 << 31, len(key)) == (5, True, 32)
+    pid, key = keys.add(2, 4711, lambda: cancelled.append("mine"))
     keys.request(pid, key)
     keys.request(pid, key[:-1] + bytes([key[-1] ^ 1]))
-    keys.request(pid ^ 1, key)
+    keys.request(pid + 1, key)
     assert cancelled == ["mine"] and forwarded == []
-    elsewhere = 3 << 25 | 77
-    keys.request(elsewhere, b"1234")
-    keys.request(200 << 25, b"1234")
-    assert forwarded == [(3, elsewhere, b"1234")]
     other = CancelKeys(100, process=3)
-    theirs, secret = other.add(0, lambda: cancelled.append("theirs"))
-    assert len(secret) == 4
-    other.carry_out(theirs, b"0000")
-    other.carry_out(theirs, secret)
-    other.remove(theirs)
-    other.carry_out(theirs, secret)
-    assert cancelled == ["mine", "theirs"]
+    theirs, secret = other.add(2, 4711, lambda: cancelled.append("theirs"))
+    old, short = other.add(0, 4711, lambda: cancelled.append("old"))
+    for wanted in ((theirs, secret), (old, short), (1, b""), (1, bytes([200]) * 33), (1, bytes(300))):
+        keys.request(*wanted)
+    assert forwarded == [(3, 4711, secret), (None, 4711, short)]
+    for _, pid, shown in forwarded:
+        assert other.carry_out(pid, shown)
+        other.remove(pid, shown)
+        assert not other.carry_out(pid, shown)
+    assert cancelled == ["mine", "theirs", "old"]
+
+
+def test_a_server_that_tells_no_process_id_gets_one():
+    keys, cancelled = CancelKeys(100), []
+    pid, key = keys.add(0, 0, lambda: cancelled.append("it"))
+    assert 0 < pid < 1 << 31
+    keys.request(pid, key)
+    assert cancelled == ["it"]
+
+
+def test_there_are_at_most_64_processes():
     with pytest.raises(StackError):
         CancelKeys(1, process=64)
 
@@ -209,7 +219,7 @@ def test_the_process_is_in_the_key_and_requests_are_handed_on():
 def test_guessing_keys_is_slow():
     cancelled = []
     keys = CancelKeys(10)
-    pid, key = keys.add(0, lambda: cancelled.append(1))
+    pid, key = keys.add(0, 1, lambda: cancelled.append(1))
     for _ in range(1000):
         keys.request(pid, b"0000" if key != b"0000" else b"1111")
     keys.request(pid, key)

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 import time
 
 import psycopg
 import pytest
 from psycopg import pq
+
+from taprail.connectors.postgres import messages as wire
+from taprail.connectors.postgres import startup
+from tests.connectors.postgres.test_tap_at_the_wire import Wire, kinds
 
 
 def test_a_simple_select_gets_its_row_and_its_records(bed):
@@ -132,9 +137,30 @@ def test_cancel_reaches_the_statement(bed):
 
 
 def test_the_client_never_learns_the_servers_cancel_key(bed):
-    with bed.connect() as connection:
-        server_pid = connection.execute("SELECT pg_backend_pid()").fetchone()[0]
-        assert connection.info.backend_pid != server_pid
+    """Its process id it does learn: notifications name it. With the tap's secret the server cancels nothing."""
+    with bed.connect() as connection, bed.direct() as direct:
+        pid = connection.info.backend_pid
+        assert connection.execute("SELECT pg_backend_pid()").fetchone() == (pid,)
+        client = Wire(bed, user="trusted")
+        [key] = [body for kind, body in client.read() if kind == "K"]
+        client.socket.sendall(wire.query(b"SELECT pg_sleep(0.5)"))
+        with socket.create_connection((direct.info.host, direct.info.port)) as canceller:
+            canceller.sendall(startup.packet(80877102, key))
+            assert canceller.recv(10) == b""
+        assert "C" in kinds(client.read())
+
+
+def test_a_notification_names_the_process_that_its_sender_was_told(bed):
+    with bed.connect(autocommit=True) as listener, bed.connect(autocommit=True) as sender:
+        listener.execute("LISTEN spoken")
+        sender.execute("NOTIFY spoken, 'hello'")
+        [notification] = listener.notifies(timeout=10, stop_after=1)
+        assert notification.pid == sender.info.backend_pid
+
+
+def test_a_session_may_end_itself_by_the_process_id_that_it_was_told(bed):
+    with bed.connect(autocommit=True) as connection, pytest.raises(psycopg.errors.AdminShutdown):
+        connection.execute("SELECT pg_terminate_backend(%s)", [connection.info.backend_pid])
 
 
 def test_several_statements_in_one_message(bed):
