@@ -38,6 +38,7 @@ from taprail.schemas.guard import Facts, Request, Result, SessionContext, Ticket
 from taprail.streams.approvals.waiter import DecisionDesk
 from taprail.streams.gate import TapGate
 from taprail.streams.identity.enrich import Directory
+from taprail.streams.identity.following import follow
 from taprail.streams.identity.passed_on import pass_on
 from taprail.streams.identity.revocation import Revocations
 from taprail.streams.identity.speaking import listening
@@ -131,7 +132,9 @@ async def _serve(whole: Loaded, process: int, stop: threading.Event, ready: Call
         watcher.start()
     loop = asyncio.get_running_loop()
     threading.Thread(target=_follow_decisions, args=(loaded, desk, loop, stop), daemon=True).start()
-    threading.Thread(target=_follow_identities, args=(loaded, revocations, loop, stop), daemon=True).start()
+    kafka = loaded.kafka("tap").client_config("tap")
+    arguments = (kafka, revocations.take, revocations.complete, loop, stop)
+    threading.Thread(target=follow, args=arguments, daemon=True).start()
     if not await asyncio.to_thread(revocations.complete.wait, IDENTITIES_SECONDS):
         _log.warning("identities aren't read yet: who was revoked while this tap was down may sign in until they are")
     await proxy.listen_on(addresses_of(loaded, process))
@@ -212,24 +215,6 @@ def _end_unfinished(spool: Spool, recorder: SpoolRecorder) -> None:
             break
     if unfinished:
         _log.warning("%d statements were under way when the tap died: their outcome is unknown", len(unfinished))
-
-
-def _follow_identities(
-    loaded: Loaded, revocations: Revocations, loop: asyncio.AbstractEventLoop, stop: threading.Event
-) -> None:
-    """Signed identities, from the first one on, in the tap's own loop."""
-    config = loaded.kafka("tap").client_config("tap")
-    while not stop.is_set():
-        try:
-            with Follower(config, {"taprail.identities": avro.decoder(SignedRecord)}, since_us=0) as follower:
-                while not stop.is_set():
-                    if not revocations.complete.is_set() and not follower.behind():
-                        loop.call_soon_threadsafe(revocations.complete.set)  # behind what was handed over before
-                    if (followed := follower.poll(0.5)) is not None:
-                        loop.call_soon_threadsafe(revocations.take, followed.record)
-        except StackError as error:
-            _log.warning("identities can't be read: %s", error)
-            stop.wait(FOLLOW_RETRY_SECONDS)
 
 
 def _follow_decisions(

@@ -31,12 +31,17 @@ from taprail.streams.approvals.browser import BrowserSessions
 from taprail.streams.approvals.pending import PendingApprovals
 from taprail.streams.approvals.web import Service
 from taprail.streams.approvals.web import application as page
+from taprail.streams.identity.enrich import Directory
+from taprail.streams.identity.following import follow
+from taprail.streams.identity.groups import Standing
 from taprail.streams.identity.scim_web import ScimServer
 from taprail.streams.initialise import connect_endpoint, connector_name
 from taprail.streams.settings import Loaded
 from taprail.streams.signin import token_rules
 from taprail.streams.stream import GROUP as STATEMENT_PATH
 from taprail.streams.stream import control_keys, data_sealer
+
+IDENTITIES_SECONDS = 15.0  # how long a start waits to know who is revoked
 
 
 def serve(loaded: Loaded, stop: threading.Event, ready: Callable[[], None]) -> None:
@@ -49,17 +54,21 @@ def serve(loaded: Loaded, stop: threading.Event, ready: Callable[[], None]) -> N
 
 async def _serve(loaded: Loaded, stop: threading.Event, ready: Callable[[], None], folder: str) -> None:
     frames = pipeline.register(Registry(loaded.settings.registry.url).register).plain
-    pending = PendingApprovals()
-    runner = web.AppRunner(page(approvals_service(loaded, pending, frames[SignedRecord])), access_log=None)
+    pending, directory, known = PendingApprovals(), Directory(control_keys(loaded)), threading.Event()
+    standing = Standing(directory, loaded.settings.identity.groups_from, known.is_set)
+    runner = web.AppRunner(page(approvals_service(loaded, pending, standing, frames[SignedRecord])), access_log=None)
     scim = ScimServer(loaded, stop) if loaded.settings.scim.token is not None else None
     app = faust_agents(loaded, frames, folder)
     await runner.setup()
     try:
+        config, loop = loaded.kafka("agents").client_config("agents"), asyncio.get_running_loop()
+        threading.Thread(target=follow, args=(config, directory.take, known, loop, stop), daemon=True).start()
+        if not await asyncio.to_thread(known.wait, IDENTITIES_SECONDS):
+            raise StackError("who is revoked isn't known, so nobody may decide", hint="does Kafka answer?")
         settings = loaded.settings.approvals
         await web.TCPSite(runner, settings.host, settings.port).start()
         if scim is not None:
             await scim.start()
-        config, loop = loaded.kafka("agents").client_config("agents"), asyncio.get_running_loop()
         following = asyncio.to_thread(feed.follow, config, pending, control_keys(loaded), loop, stop)
         await _run_both(asyncio.ensure_future(following), app, stop, ready)
     finally:
@@ -112,7 +121,7 @@ def _call(ready: Callable[[], None]) -> Callable[[], Any]:
     return called
 
 
-def approvals_service(loaded: Loaded, pending: PendingApprovals, decision_frame: bytes) -> Service:
+def approvals_service(loaded: Loaded, pending: PendingApprovals, standing: Standing, decision_frame: bytes) -> Service:
     settings = loaded.settings
     if settings.keys.control_private is None:
         raise SettingsError("keys.control_private is not set", hint="the agents sign decisions with it")
@@ -129,4 +138,5 @@ def approvals_service(loaded: Loaded, pending: PendingApprovals, decision_frame:
         private_key=keys.private_key(loaded.secret(settings.keys.control_private), "keys.control_private"),
         key_id=settings.keys.control_id,
         publish=feed.DecisionPublisher(loaded.kafka("agents").client_config("agents"), decision_frame),
+        standing=standing.proven,
     )

@@ -40,7 +40,8 @@ _log = logging.getLogger("taprail.approvals")
 
 
 class Service(Struct, frozen=True):
-    """What the handlers stand on. `publish` returns when the signed decision is in the topic."""
+    """What the handlers stand on. `publish` returns when the signed decision is in the topic; `standing` gives a person
+    the groups that count, and raises RefusedError for one whose access is revoked."""
 
     pending: PendingApprovals
     verifier: TokenVerifier
@@ -49,6 +50,7 @@ class Service(Struct, frozen=True):
     private_key: Ed25519PrivateKey
     key_id: str
     publish: Callable[[SignedRecord], Awaitable[None]]
+    standing: Callable[[Person], Person] = lambda person: person
 
 
 SERVICE = web.AppKey("service", Service)
@@ -76,13 +78,13 @@ class Caller(Struct, frozen=True):
 
 
 async def _caller(request: web.Request) -> Caller:
-    """Raises RefusedError for nobody, and for a token that doesn't hold."""
+    """Raises RefusedError for nobody, for a token that doesn't hold, and for whose access is revoked."""
     service = request.app[SERVICE]
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
     if scheme.lower() == "bearer" and token:
-        return Caller((await service.verifier.verify(token)).person, None)
+        return Caller(service.standing((await service.verifier.verify(token)).person), None)
     session = service.browser.session(request)
-    return Caller(session.person, session)
+    return Caller(service.standing(session.person), session)
 
 
 def _entry(request: web.Request, person: Person) -> Entry:

@@ -17,11 +17,11 @@ from taprail.schemas import avro
 from taprail.schemas.control import GROUP_KEY, Group, Identity, SignedRecord, sign
 from taprail.schemas.errors import SettingsError, StackError
 from taprail.streams import keys
+from taprail.streams.identity.following import TOPIC
 from taprail.streams.identity.roster import Roster
 from taprail.streams.settings import Loaded
 from taprail.streams.stream import control_keys
 
-TOPIC = "taprail.identities"
 TRANSACTIONAL_ID = "taprail-agents-identities"
 ATTEMPTS = 10  # each of them lost to somebody who did write
 RESERVED = f"a subject can't begin with {GROUP_KEY!r}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import hmac
 import logging
@@ -14,19 +15,17 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from aiohttp import web
 from msgspec import json
 
-from taprail.connectors.kafka.follow import Follower
 from taprail.connectors.scim.errors import ScimError
-from taprail.schemas import avro
 from taprail.schemas.control import SignedRecord
-from taprail.schemas.errors import SettingsError, StackError
-from taprail.streams.identity.book import TOPIC, Book
+from taprail.schemas.errors import SettingsError
+from taprail.streams.identity.book import Book
+from taprail.streams.identity.following import follow
 from taprail.streams.identity.scim import Answer, Request, Scim
 from taprail.streams.settings import Loaded
 
 PREFIX = "/scim/v2"
 BODY_BYTES_MAX = 4 << 20  # a group of 30,000 members, replaced as a whole
 TOKEN_CHARACTERS_MIN = 32
-FOLLOW_RETRY_SECONDS = 1.0
 CONTENT_TYPE = "application/scim+json"
 HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 _log = logging.getLogger("taprail.scim")
@@ -103,7 +102,9 @@ class ScimServer:
         """Raises StackError where Kafka doesn't answer: nothing is served that may be wrong."""
         scim, loop = self._loaded.settings.scim, asyncio.get_running_loop()
         await loop.run_in_executor(self._thread, self._book.read)
-        threading.Thread(target=self._follow, name="scim-follow", daemon=True).start()
+        config = self._loaded.kafka("agents").client_config("agents")
+        arguments = (config, self._take, threading.Event(), loop, self._stop)
+        threading.Thread(target=follow, args=arguments, name="scim-follow", daemon=True).start()
         await self._runner.setup()
         await web.TCPSite(self._runner, scim.host, scim.port, ssl_context=tls(self._loaded)).start()
         _log.info("SCIM listens on %s:%d", scim.host, scim.port)
@@ -112,23 +113,10 @@ class ScimServer:
         await self._runner.cleanup()
         self._thread.shutdown(wait=False, cancel_futures=True)
 
-    def _follow(self) -> None:
-        """What others write: another service, a file, somebody by hand. Reading it again changes nothing."""
-        config = self._loaded.kafka("agents").client_config("agents")
-        while not self._stop.is_set():
-            try:
-                with Follower(config, {TOPIC: avro.decoder(SignedRecord)}, since_us=0) as follower:
-                    while not self._stop.is_set():
-                        if (followed := follower.poll(0.5)) is not None:
-                            self._thread.submit(self._take, followed.record)
-            except StackError as error:
-                _log.warning("identities can't be followed: %s", error)
-                self._stop.wait(FOLLOW_RETRY_SECONDS)
-            except RuntimeError:  # the thread has ended, and so does the service
-                return
-
     def _take(self, record: SignedRecord) -> None:
-        self._book.roster.take(record)
+        """What others write: another service, a file, somebody by hand. Taking our own once more changes nothing."""
+        with contextlib.suppress(RuntimeError):  # the thread has ended, and so does the service
+            self._thread.submit(lambda: self._book.roster.take(record))
 
 
 def tls(loaded: Loaded) -> ssl.SSLContext | None:

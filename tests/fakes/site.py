@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
 
@@ -53,7 +53,17 @@ class Site:
         self.publish_raises: Exception | None = None
         verifier = TokenVerifier(TokenRules(issuer=issuer, audience=AUDIENCE))
         self.browsers = BrowserSessions(verifier, url, "taprail", secret)
-        self.service = Service(self.pending, verifier, self.browsers, sealer, CONTROL, "control-1", self._publish)
+        self.standing: Callable[[Person], Person] = lambda person: person
+        self.service = Service(
+            self.pending,
+            verifier,
+            self.browsers,
+            sealer,
+            CONTROL,
+            "control-1",
+            self._publish,
+            lambda person: self.standing(person),
+        )
         self.held = self.hold()
 
     def hold(self, **changes: Any) -> Approval:

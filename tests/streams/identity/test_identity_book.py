@@ -23,7 +23,8 @@ from taprail.streams import keys, settings
 from taprail.streams.cli import main
 from taprail.streams.identity import book as book_module
 from taprail.streams.identity import publish, standing
-from taprail.streams.identity.book import TOPIC, Book, read
+from taprail.streams.identity.book import Book, read
+from taprail.streams.identity.following import TOPIC
 from taprail.streams.identity.roster import Roster
 from taprail.streams.settings import Loaded
 from tests.fakes import sign_in
