@@ -11,6 +11,7 @@ from collections.abc import Callable
 from taprail.connectors.postgres import messages as wire
 from taprail.connectors.postgres import rows
 from taprail.connectors.postgres.endings import Endings
+from taprail.connectors.postgres.large_objects import masked_result
 from taprail.connectors.postgres.masks import RowActions, original_position, row_actions, scrubbed
 from taprail.connectors.postgres.startup import PINNED_SETTINGS, same_as_pinned
 from taprail.connectors.postgres.state import Answer, AnswerKind, Run, State
@@ -45,6 +46,7 @@ class Answers:
             wire.CLOSE_COMPLETE: self._close_complete,
             wire.EMPTY_QUERY: self._empty_query,
             wire.PORTAL_SUSPENDED: self._portal_suspended,
+            wire.FUNCTION_CALL_RESPONSE: self._function_result,
             wire.ERROR: self._error,
             wire.NOTICE: self._notice,
             wire.PARAMETER_STATUS: self._parameter_status,
@@ -275,6 +277,19 @@ class Answers:
                 self._endings.completed(answer.run, body[:-1])
         self._begin()
         return b"" if hidden else None
+
+    def _function_result(self, body: bytes) -> bytes | None:
+        answer = self._head()
+        if not answer.calls or answer.step:
+            raise ProtocolError("the server answered a function call that nobody sent")
+        run, _ = answer.steps[0]
+        answer.step = 1
+        run.count(1, len(body))
+        masked = masked_result(run.plan, answer.calls) if run.plan is not None else None
+        run.masked = int(masked is not None)
+        self._endings.completed(run, b"SELECT 1")
+        self._begin()
+        return masked
 
     # Errors, and the end of a group ---------------------------------------------------------------------------------
 

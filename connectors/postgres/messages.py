@@ -58,6 +58,7 @@ PARAMETER_STATUS: Final = 83  # S
 BACKEND_KEY: Final = 75  # K
 AUTHENTICATION: Final = 82  # R
 NEGOTIATE: Final = 118  # v
+FUNCTION_CALL_RESPONSE: Final = 86  # V
 
 
 class Inbox:

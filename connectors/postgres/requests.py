@@ -13,6 +13,7 @@ from functools import partial
 from taprail.connectors.postgres import messages as wire
 from taprail.connectors.postgres import rows
 from taprail.connectors.postgres.admission import FEATURE_NOT_SUPPORTED, Admission, Candidate, unparsed
+from taprail.connectors.postgres.large_objects import FunctionCall, parse_function_call
 from taprail.connectors.postgres.names import Unsettled
 from taprail.connectors.postgres.outlook import after, forgets_all, without
 from taprail.connectors.postgres.state import OWN_PREFIX, Answer, Portal, Prepared, Run, State
@@ -38,7 +39,8 @@ class Requests:
         self._dropping = False  # they don't go on, as the beginning of their message didn't
         self.stalled = False
         limits = state.limits
-        self._largest = {wire.QUERY: limits.query_bytes, wire.PARSE: limits.query_bytes, wire.BIND: limits.bind_bytes}
+        self._largest = {wire.QUERY: limits.query_bytes, wire.PARSE: limits.query_bytes}
+        self._largest |= {wire.BIND: limits.bind_bytes, wire.FUNCTION_CALL: limits.bind_bytes}
         self._handlers: dict[int, Callable[[bytes], None]] = {
             wire.QUERY: self._query,
             wire.PARSE: self._parse,
@@ -162,9 +164,22 @@ class Requests:
         self._state.expect(Answer("query", self._state.group, refusal=error), wire.query(REFUSED_TEXT))
         self._state.end_group()
 
-    def _function_call(self, _: bytes) -> None:
-        hint = "call the function with SELECT"
-        self._refuse_query(wire.error(FEATURE_NOT_SUPPORTED, "function call messages don't pass the tap", hint=hint))
+    def _function_call(self, frame: bytes) -> None:
+        """Judged and recorded as the SELECT that it stands for. No mark goes with it: it changes large objects only,
+        which no change feed shows."""
+        call = parse_function_call(frame[5:])
+        if not call.text:
+            text = "a function call message for a function that isn't one of large objects doesn't pass the tap"
+            error = wire.error(FEATURE_NOT_SUPPORTED, text, hint="call the function with SELECT")
+            return self._refuse_query(error)
+        candidate = self._admission.judge(self._state.look(), call.text, "extended", call.arguments)
+        self._admission.admit([candidate], partial(self._send_call, frame, call), self._refuse_query)
+
+    def _send_call(self, frame: bytes, call: FunctionCall, runs: list[Run]) -> None:
+        state = self._state
+        state.expect(Answer("query", state.group, steps=((runs[0], False),), calls=call.result_type), frame)
+        self._ran(runs[0])
+        state.end_group()
 
     # Extended query -------------------------------------------------------------------------------------------------
 

@@ -99,9 +99,11 @@ class Answer:
     refusal     error to send in place of the server's, for a message that stands for a refused one
     steps       of a query: (run, hidden) a statement, in order; `step` is the one that is being answered
     insertions  of a query: (character offset, length) of what the tap put into its text
+    calls       the type (OID) of what it returns where the message is a function call, which has one step; else 0
     """
 
     __slots__ = (
+        "calls",
         "closes",
         "group",
         "hidden",
@@ -132,11 +134,12 @@ class Answer:
         must_fail: bool = False,
         steps: tuple[tuple[Run, bool], ...] = (),
         insertions: tuple[tuple[int, int], ...] = (),
+        calls: int = 0,
     ) -> None:
         self.kind, self.group, self.hidden, self.run = kind, group, hidden, run
         self.name, self.prepared, self.portal = name, prepared, portal
         self.closes, self.refusal, self.must_fail = closes, refusal, must_fail
-        self.steps, self.step, self.insertions = steps, 0, insertions
+        self.steps, self.step, self.insertions, self.calls = steps, 0, insertions, calls
 
 
 class State:

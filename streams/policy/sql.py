@@ -115,7 +115,7 @@ def _from_tokens(text: str) -> str:
         end = token.end
         if token.token in _LITERALS or (position > setting and data[token.start : token.end].strip(b" ,;") != b""):
             number += 1
-            parts.append(b"$%d" % number)
+            parts.append(b" $%d" % number if parts and parts[-1].endswith(b"$") else b"$%d" % number)  # $$ would quote
         else:
             parts.append(data[token.start : token.end])
     return b"".join(parts).decode(errors="replace").strip()

@@ -289,6 +289,7 @@ def test_a_length_that_lies_ends_the_session(client, bed):
 
 
 def test_function_call_messages_are_refused(client):
+    """Those of other functions than large objects have: see test_large_objects.py."""
     found = client.ask(wire.message(wire.FUNCTION_CALL, bytes.fromhex("00000530 0000 0000 0000")))
     assert (kinds(found), client.error(found)[0]) == ("EZ", "0A000")
     assert kinds(client.ask(wire.query(b"SELECT 1"))) == "TDCZ"
