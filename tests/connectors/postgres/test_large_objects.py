@@ -1,4 +1,4 @@
-"""Function call messages: large objects as libpq's lo_* functions use them, judged as the SELECT that they stand for."""
+"""Function call messages: large objects as libpq's lo_* functions use them, judged as the SELECT that they are."""
 
 from __future__ import annotations
 
