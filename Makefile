@@ -11,7 +11,7 @@ UV := $(RUN) uv pip compile --quiet --universal --generate-hashes --no-header --
       --no-emit-index-url --no-emit-find-links --python-version 3.11
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format bench versions conformance bench-tap mutants fuzz lock clean
+.PHONY: help demo test lint format bench versions conformance bench-tap mutants fuzz scim lock clean
 
 help: ## Show this
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /make \1\t/' | expand -t 16
@@ -54,6 +54,10 @@ fuzz: $(READY) ## Send the tap any bytes for some minutes
 	TAPRAIL_FUZZ_EXAMPLES=20000 $(RUN) pytest --timeout=1800 tests/fuzz/test_oracle.py
 	@$(RUN) pip install --quiet --no-deps --upgrade --target $(VENV)/fuzz atheris==3.0.0
 	PYTHONPATH=$(VENV)/fuzz $(RUN) tests.fuzz.coverage_guided -max_total_time=120 -max_len=4096 -verbosity=0
+
+scim: $(READY) ## Run scim2-tester's conformance checks against the SCIM service
+	@$(RUN) pip install --quiet --disable-pip-version-check --upgrade --target $(VENV)/scim -r tests/scim/requirements.txt
+	@PYTHONPATH=$(VENV)/scim $(RUN) tests.scim
 
 # Hashes only, no addresses: where packages come from is pip's own configuration.
 lock: $(READY) ## Lock the newest versions that pyproject.toml allows

@@ -35,6 +35,7 @@ class Attribute(Struct, frozen=True):
     mutability: Literal["readWrite", "readOnly", "immutable"] = "readWrite"
     uniqueness: Literal["none", "server"] = "none"
     references: tuple[str, ...] = ()
+    canonical: tuple[str, ...] = ()
 
     def document(self) -> dict[str, Any]:
         made: dict[str, Any] = {
@@ -50,6 +51,8 @@ class Attribute(Struct, frozen=True):
             made |= {"caseExact": self.exact, "uniqueness": self.uniqueness}
         if self.references:
             made["referenceTypes"] = list(self.references)
+        if self.canonical:
+            made["canonicalValues"] = list(self.canonical)
         if self.sub:
             made["subAttributes"] = [each.document() for each in self.sub]
         return made
@@ -59,7 +62,7 @@ class Attribute(Struct, frozen=True):
         return next((each for each in self.sub if each.name.lower() == name.lower()), None)
 
 
-_REF = Attribute("$ref", "Where it is.", "reference", exact=True, mutability="readOnly", references=("User", "Group"))
+_REF = Attribute("$ref", "Where it is.", "reference", exact=True, mutability="readOnly", references=("Group",))
 _TYPE = Attribute("type", "What it is: work, home.")
 _PRIMARY = Attribute("primary", "The one that counts.", "boolean")
 
@@ -120,9 +123,8 @@ GROUP_ATTRIBUTES = (
         many=True,
         sub=(
             Attribute("value", "The user's id.", exact=True, mutability="immutable"),
-            _REF,
-            Attribute("display", "The user's name.", mutability="readOnly"),
-            Attribute("type", "Always `User`.", mutability="immutable"),
+            Attribute("$ref", "Where it is.", "reference", exact=True, mutability="immutable", references=("User",)),
+            Attribute("type", "Always `User`.", mutability="immutable", canonical=("User",)),
         ),
     ),
 )

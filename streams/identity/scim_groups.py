@@ -31,7 +31,6 @@ def resource(group: Group, roster: Roster, url: str, *, members: bool = True) ->
             {
                 "value": each.scim.resource_id,
                 "$ref": f"{url}/Users/{each.scim.resource_id}",
-                "display": each.name,
                 "type": "User",
             }
             for each in roster.members(group)

@@ -105,7 +105,10 @@ def _made(
     )
     if before is not None and "hand" in standing.bars(before):  # nobody gets away by another name
         made = standing.revoked(made, "hand", before.reason)
-    inactive, was = not wanted.get("active", True), "directory" in standing.bars(made)
+    was = "directory" in standing.bars(made)
+    inactive = not wanted.get(
+        "active", before is None or not was
+    )  # left out: as it was, so that nobody comes back by it
     if inactive and not was:
         made = standing.revoked(made, "directory", INACTIVE)
     elif not inactive and was:

@@ -125,6 +125,16 @@ def test_deactivated_is_revoked_and_comes_back(provider: Provider, how: str) -> 
     assert provider.identity("00u-ann").active and provider.identity("00u-ann").reason == ""
 
 
+@pytest.mark.parametrize("how", ["put", "patch"])
+def test_only_who_is_said_to_be_active_comes_back(provider: Provider, how: str) -> None:
+    ann = provider.user(active=False)
+    if how == "put":
+        body(provider.ask("PUT", f"/Users/{ann}", {"userName": "ann", "externalId": "00u-ann"}))
+    else:
+        body(provider.patch(f"/Users/{ann}", {"op": "remove", "path": "active"}))
+    assert not provider.identity("00u-ann").active
+
+
 @pytest.mark.parametrize("how", ["patch", "put", "post"])
 def test_who_was_revoked_by_hand_is_not_restored_by_a_provider(provider: Provider, how: str) -> None:
     ann = provider.user() if how != "post" else ""
