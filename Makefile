@@ -11,7 +11,7 @@ UV := $(RUN) uv pip compile --quiet --universal --generate-hashes --no-header --
       --no-emit-index-url --no-emit-find-links --python-version 3.11
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format bench versions conformance bench-tap mutants fuzz scim lock clean
+.PHONY: help demo test lint format bench versions conformance bench-tap mutants fuzz scim keycloak lock clean
 
 help: ## Show this
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /make \1\t/' | expand -t 16
@@ -58,6 +58,9 @@ fuzz: $(READY) ## Send the tap any bytes for some minutes
 scim: $(READY) ## Run scim2-tester's conformance checks against the SCIM service
 	@$(RUN) pip install --quiet --disable-pip-version-check --upgrade --target $(VENV)/scim -r tests/scim/requirements.txt
 	@PYTHONPATH=$(VENV)/scim $(RUN) tests.scim
+
+keycloak: $(READY) ## Sign in with a real Keycloak: device flow, groups, keys, revocation, SCIM (two minutes)
+	$(RUN) pytest --timeout=300 tests/keycloak/sign_in_with_keycloak.py
 
 # Hashes only, no addresses: where packages come from is pip's own configuration.
 lock: $(READY) ## Lock the newest versions that pyproject.toml allows

@@ -51,6 +51,13 @@ class IdentityProvider(Section, frozen=True, kw_only=True):
         str, Meta(description="The issuer, exactly as in the token's `iss`; its discovery names the keys.")
     ]
     audience: Annotated[str, Meta(description="What the token's `aud` must hold.")] = "taprail"
+    subject_claim: Annotated[
+        str,
+        Meta(
+            description="Claim that says who it is. Another than `sub` only where the provider's `sub` isn't what it "
+            "provisions (Entra ID: `oid`); never one that people can change."
+        ),
+    ] = "sub"
     groups_claim: Annotated[str, Meta(description="Claim that lists the groups.")] = "groups"
     groups_from: Annotated[
         GroupsFrom,

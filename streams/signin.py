@@ -158,4 +158,5 @@ def token_rules(identity: IdentityProvider) -> TokenRules:
         agent_clients=identity.agent_clients,
         require_at_jwt=identity.require_at_jwt,
         leeway_seconds=identity.leeway_seconds,
+        subject_claim=identity.subject_claim,
     )

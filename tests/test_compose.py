@@ -17,6 +17,7 @@ import yaml
 from taprail.connectors.debezium.connector import slot_name
 from taprail.connectors.kafka.topics import TOPICS
 from taprail.connectors.local import versions
+from taprail.connectors.local.artifacts import read_lock
 from taprail.connectors.local.connect import worker_properties
 from taprail.connectors.local.kafka import broker_properties
 from taprail.schemas.endpoints import KafkaEndpoint
@@ -83,6 +84,8 @@ def test_its_versions_are_those_that_the_tests_run_on(services: dict[str, Any]) 
     assert services["kafka"]["image"] == f"apache/kafka:{versions.KAFKA}"
     assert services["registry"]["image"] == f"apicurio/apicurio-registry:{versions.REGISTRY}"
     assert services["postgres"]["image"] == f"postgres:{versions.POSTGRES}"
+    [keycloak] = (pin.coordinates.split(":") for pin in read_lock(ROOT / "tests" / "data" / "keycloak.lock"))
+    assert services["identity"]["image"] == f"quay.io/keycloak/keycloak:{keycloak[2]}"
     assert services["connect"]["build"]["target"] == "connect"
     assert f"ARG DEBEZIUM={versions.DEBEZIUM}\n" in dockerfile
     assert "FROM quay.io/debezium/connect:${DEBEZIUM} AS connect\n" in dockerfile

@@ -32,6 +32,7 @@ class TokenRules(Struct, frozen=True):
     agent_clients: tuple[str, ...] = ()
     require_at_jwt: bool = True
     leeway_seconds: int = LEEWAY_SECONDS
+    subject_claim: str = "sub"
 
 
 class Token(Struct, frozen=True):
@@ -99,7 +100,11 @@ class TokenVerifier:
             raise RefusedError(f"the token doesn't hold: {type(error).__name__}", hint=HINT) from None
 
     def _person(self, claims: dict[str, Any]) -> Person:
-        subject = str(claims["sub"])
+        subject = claims.get(self.rules.subject_claim)
+        if not isinstance(subject, str) or not subject.strip():
+            raise RefusedError(
+                f"the token lacks the claim {self.rules.subject_claim!r}, which says who it is", hint=HINT
+            )
         name = str(claims.get("preferred_username") or claims.get("email") or claims.get("name") or subject)
         groups = claims.get(self.rules.groups_claim) or []
         if not isinstance(groups, list) or not all(isinstance(group, str) for group in groups):
@@ -114,7 +119,7 @@ class TokenVerifier:
         kind = claims.get(self.rules.kind_claim, "person")
         if kind not in ("person", "service", "agent"):
             raise RefusedError(f"the token says it is for a {kind!r}", hint="it must be a person, service or agent")
-        if claims.get("client_id") in self.rules.agent_clients:
+        if any(claims.get(name) in self.rules.agent_clients for name in ("client_id", "azp")):  # Keycloak says `azp`
             return "agent"
         return cast(Kind, kind)
 

@@ -259,3 +259,18 @@ async def test_an_actor_that_cannot_be_read_is_not_the_person_himself(provider: 
 async def test_an_agents_client_makes_an_agent(provider: FakeProvider) -> None:
     token = await taken(provider, provider.token(client_id="bot", actor_type="person"), agent_clients=("bot",))
     assert token.person.kind == "agent"
+
+
+@pytest.mark.parametrize(
+    "said", [{"client_id": "bot"}, {"client_id": None, "azp": "bot"}, {"client_id": ["x"], "azp": "bot"}]
+)
+async def test_the_client_may_be_named_as_the_provider_does(provider: FakeProvider, said: dict[str, object]) -> None:
+    token = await taken(provider, provider.token(**said), agent_clients=("bot",))
+    assert token.person.kind == "agent"
+
+
+async def test_another_claim_may_say_who_it_is(provider: FakeProvider) -> None:
+    token = await taken(provider, provider.token(sub="pairwise", oid="00u1"), subject_claim="oid")
+    assert token.person.subject == "00u1"
+    for oid in (None, "", " ", 7, ["00u1"]):
+        await refused(provider, provider.token(sub="pairwise", oid=oid), "who it is", subject_claim="oid")

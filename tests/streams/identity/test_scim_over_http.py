@@ -3,27 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import secrets
-import threading
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-import aiohttp
 import psycopg
 import pytest
 
 from taprail.connectors.local.ports import choose_ports
-from taprail.connectors.scim.schemas import PATCH
 from taprail.schemas.endpoints import Endpoints
 from taprail.schemas.errors import SettingsError
 from taprail.streams import settings
 from taprail.streams.certificate import self_signed
 from taprail.streams.identity.book import read
-from taprail.streams.identity.scim_web import PREFIX, ScimServer, Tokens
+from taprail.streams.identity.scim_web import Tokens
 from tests.fakes.running_tap import SERVICE, RunningTap
+from tests.fakes.scim_client import served
 
 TOKEN, BEFORE = secrets.token_urlsafe(32), secrets.token_urlsafe(32)
 SECONDS_MAX = 5.0
@@ -42,37 +38,6 @@ def tap(tmp_path: Path, stack: Endpoints, fresh_database: str) -> RunningTap:
     config += f'[scim]\ntoken = "file:scim"\nprevious_token = "file:before"\nsubject = "externalId"\nport = {port}\n'
     made.config.write_text(config)
     return made
-
-
-class Client:
-    """A provider's."""
-
-    def __init__(self, http: aiohttp.ClientSession, url: str, token: str = TOKEN) -> None:
-        self._http, self.url, self.token = http, url, token
-
-    async def ask(self, method: str, path: str, body: Any = None, token: str | None = None) -> tuple[int, Any]:
-        headers = {"Authorization": f"Bearer {self.token if token is None else token}"}
-        async with self._http.request(method, self.url + path, json=body, headers=headers, ssl=False) as answer:
-            text = await answer.text()
-            assert not text or answer.content_type == "application/scim+json", text
-            return answer.status, await answer.json(content_type=None) if text else None
-
-    async def patch(self, path: str, *operations: dict[str, Any]) -> int:
-        return (await self.ask("PATCH", path, {"schemas": [PATCH], "Operations": list(operations)}))[0]
-
-
-@contextlib.asynccontextmanager
-async def served(loaded: settings.Loaded) -> AsyncIterator[Client]:
-    stop = threading.Event()
-    server, scim = ScimServer(loaded, stop), loaded.settings.scim
-    await server.start()
-    scheme = "https" if scim.certificate else "http"
-    try:
-        async with aiohttp.ClientSession() as http:
-            yield Client(http, f"{scheme}://127.0.0.1:{scim.port}{PREFIX}")
-    finally:
-        stop.set()
-        await server.close()
 
 
 async def within(seconds: float, true: Callable[[], bool]) -> float:
