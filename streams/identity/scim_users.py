@@ -67,7 +67,9 @@ def delete(roster: Roster, before: Identity) -> Sequence[Identity | Group]:
 
 
 def _gone(identity: Identity, reason: str) -> Identity:
-    return replace(standing.revoked(identity, "directory", reason), groups=(), scim=None)
+    """The subject stays, so that its tokens open nothing; what else is known of the person goes."""
+    left = replace(identity, name=identity.subject, groups=(), email="", owner="", scim=None)
+    return standing.revoked(left, "directory", reason)
 
 
 def _made(

@@ -116,6 +116,7 @@ def test_deactivated_is_revoked_and_comes_back(provider: Provider, how: str) -> 
     assert "identity provider" in found.reason
     if how == "delete":
         assert found.groups == () and found.scim is None
+        assert (found.name, found.email) == ("00u-ann", ""), "nothing of the person stays but the subject"
         provider.user()
         assert provider.identity("00u-ann").groups == (), "who comes anew has no rights of before"
     else:
