@@ -1,7 +1,7 @@
 """Who may not sign in any more: the taps' side of the signed records on `taprail.identities`.
 
-A tap reads the topic from its beginning and keeps who is revoked in a file beside its spool, each record with its own
-signature: a tap that starts while Kafka is away forgets no revocation.
+A tap reads the topic from its beginning and keeps who is revoked in a file beside its spool, a line a record, each with
+its own signature: a tap that starts while Kafka is away forgets no revocation.
 """
 
 from __future__ import annotations
@@ -35,8 +35,10 @@ class Revocations:
         self.groups_from: GroupsFrom = "token"
         self._revoked: dict[str, SignedRecord] = {}
         self.complete = threading.Event()  # everything that stood in Kafka at the start has been read
+        self._loading = True
         with contextlib.suppress(FileNotFoundError):
             self._load()
+        self._loading = False
 
     def take(self, record: SignedRecord) -> None:
         """Believe a signed record that is newer than what is known; end the sessions of whom it revokes, and of whom it
@@ -47,11 +49,13 @@ class Revocations:
             return
         if identity.active:
             if self._revoked.pop(identity.subject, None) is not None:
-                self._save()
+                self._keep(record)
             self._end_poorer(before, identity)
             return
+        if self._revoked.get(identity.subject) == record:
+            return  # as the file had it
         self._revoked[identity.subject] = record
-        self._save()
+        self._keep(record)
         ended = self.end(
             lambda context: identity.subject in stands_on(self.directory, context.person),
             REVOKED_SQLSTATE,
@@ -81,19 +85,33 @@ class Revocations:
         _log.info("%s has lost groups; %d sessions end", after.subject, ended)
 
     def _load(self) -> None:
-        try:
-            records = json.decode(self._file.read_bytes(), type=list[SignedRecord])
-        except MsgspecError as error:
-            _log.error("%s can't be read, so who was revoked comes from Kafka alone: %s", self._file, error)
-            return
-        for record in records:
-            self.take(record)
+        """Each line is a record. One that can't be read is the last one of a tap that died; Kafka has it."""
+        lines = self._file.read_bytes().splitlines()
+        for line in lines:
+            try:
+                self.take(json.decode(line, type=SignedRecord))
+            except MsgspecError as error:
+                _log.error("%s has a line that can't be read: %s", self._file, error)
+        if len(lines) > len(self._revoked):
+            self._rewrite()
 
-    def _save(self) -> None:
+    def _keep(self, record: SignedRecord) -> None:
+        """At the file's end: many may be revoked at once, and somebody is waiting for each."""
+        if self._loading:
+            return
+        try:
+            self._file.touch(0o600)
+            with self._file.open("ab") as file:
+                file.write(json.encode(record) + b"\n")
+        except OSError as error:  # it is known while this process lives, and Kafka has it
+            _log.error("who is revoked can't be written to %s: %s", self._file, error.strerror)
+
+    def _rewrite(self) -> None:
+        """With those alone who are revoked now."""
         part = self._file.with_name(self._file.name + ".part")
         try:
             part.touch(0o600)
-            part.write_bytes(json.encode(list(self._revoked.values())))
+            part.write_bytes(b"".join(json.encode(record) + b"\n" for record in self._revoked.values()))
             part.replace(self._file)
-        except OSError as error:  # it is known while this process lives, and Kafka has it
+        except OSError as error:
             _log.error("who is revoked can't be written to %s: %s", self._file, error.strerror)

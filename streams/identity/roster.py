@@ -26,6 +26,7 @@ class Roster:
         self._directory = Directory(public_keys)
         self._public_keys = dict(public_keys)
         self._groups: dict[str, Group] = {}
+        self._group_by_name: dict[str, str] = {}
         self._signed_us: dict[str, int] = {}  # by the record's key
         self._by_id: dict[str, str] = {}  # to the subject
         self._by_user_name: dict[str, str] = {}
@@ -86,7 +87,12 @@ class Roster:
         return None if found is None or found.deleted else found
 
     def group_named(self, name: str) -> Group | None:
-        return next((each for each in self.groups() if each.name.casefold() == name.casefold()), None)
+        return self.group(self._group_by_name.get(name.casefold(), ""))
+
+    def groups_of(self, identity: Identity) -> list[Group]:
+        """The groups of a provider's that it is in, by name."""
+        found = (self.group_named(name) for name in sorted(identity.groups))
+        return [each for each in found if each is not None and each.name in identity.groups]
 
     def members(self, group: Group) -> list[Identity]:
         """The users in it, by subject."""
@@ -111,8 +117,14 @@ class Roster:
         except (SignatureError, MsgspecError) as error:
             _log.error("a group is not believed: %s", error)
             return
-        if record.signed_us >= self.signed_us(record.key):
-            self._groups[group.group_id], self._signed_us[record.key] = group, record.signed_us
+        if record.signed_us < self.signed_us(record.key):
+            return
+        before = self._groups.get(group.group_id)
+        if before is not None and self._group_by_name.get(before.name.casefold()) == group.group_id:
+            del self._group_by_name[before.name.casefold()]
+        if not group.deleted:
+            self._group_by_name[group.name.casefold()] = group.group_id
+        self._groups[group.group_id], self._signed_us[record.key] = group, record.signed_us
 
 
 def _name(identity: Identity) -> str:

@@ -188,13 +188,13 @@ class Scim:
         start = max(1, _number(request.query, "startIndex", 1))
         count = min(max(0, _number(request.query, "count", PAGE)), schemas.RESULTS_MAX)
         text = request.query.get("filter", "")
-        found = self._ids(kind)
         if text:
             filter_ = parse_filter(text)
             exact, chosen = _exact(kind), self._candidates(kind, filter_)
-            found = [
-                each for each in (found if chosen is None else chosen) if fits(filter_, self._shown(kind, each), exact)
-            ]
+            asked = self._ids(kind) if chosen is None else chosen
+            found = [each for each in asked if fits(filter_, self._shown(kind, each), exact)]
+        else:
+            found = self._ids(kind)
         page = found[start - 1 : start - 1 + count]
         members = _wants_members(request.query)
         shown = [_selected(self._shown(kind, each, members=members), request.query) for each in page]

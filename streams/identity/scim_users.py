@@ -39,8 +39,7 @@ def resource(identity: Identity, roster: Roster, url: str) -> dict[str, Any]:
         "emails": [_email(each) for each in user.emails],
         "groups": [
             {"value": group.group_id, "$ref": f"{url}/Groups/{group.group_id}", "display": group.name, "type": "direct"}
-            for group in roster.groups()
-            if group.name in identity.groups
+            for group in roster.groups_of(identity)
         ],
     }
     return _without_nothing(found) | {"active": "directory" not in standing.bars(identity)}
@@ -63,7 +62,7 @@ def change(roster: Roster, before: Identity, wanted: dict[str, Any], subject_fro
 
 def delete(roster: Roster, before: Identity) -> Sequence[Identity | Group]:
     """Its groups are written, too: they have changed with their members."""
-    return [_gone(before, DELETED), *(group for group in roster.groups() if group.name in before.groups)]
+    return [_gone(before, DELETED), *roster.groups_of(before)]
 
 
 def _gone(identity: Identity, reason: str) -> Identity:

@@ -102,10 +102,43 @@ def test_a_tap_that_starts_again_forgets_nobody_and_believes_no_file(tmp_path: P
     file = tmp_path / "revoked.json"
     assert file.stat().st_mode & 0o077 == 0
     assert refused(revocations(tmp_path), person("ann"))
-    file.write_bytes(json.encode([record(False, 10, "bob", OTHER)]))
+    file.write_bytes(json.encode(record(False, 10, "bob", OTHER)) + b"\n")
     assert not refused(revocations(tmp_path), person("bob"))
     file.write_bytes(b"{")
     assert not refused(revocations(tmp_path), person("ann"))
+
+
+def test_a_line_that_was_cut_costs_no_other(tmp_path: Path) -> None:
+    by = revocations(tmp_path)
+    by.take(record(False, 10, "ann"))
+    by.take(record(False, 10, "bob"))
+    file = tmp_path / "revoked.json"
+    file.write_bytes(file.read_bytes()[:-20])
+    again = revocations(tmp_path)
+    assert (refused(again, person("ann")), refused(again, person("bob"))) == (True, False)
+    again.take(record(False, 10, "bob"))
+    assert refused(revocations(tmp_path), person("bob"))
+
+
+def test_the_file_has_the_revoked_alone_and_does_not_grow(tmp_path: Path) -> None:
+    by = revocations(tmp_path)
+    for at in range(1, 9):
+        by.take(record(at % 2 == 1, at))
+    by.take(record(True, 9))
+    by.take(record(False, 1, "bob"))
+    again = revocations(tmp_path)
+    assert (refused(again, person("ann")), refused(again, person("bob"))) == (False, True)
+    size = (tmp_path / "revoked.json").stat().st_size
+    again.take(record(False, 1, "bob"))  # read from Kafka once more
+    assert (tmp_path / "revoked.json").stat().st_size == size == len(json.encode(record(False, 1, "bob"))) + 1
+
+
+def test_many_who_leave_at_once_are_no_work_for_each_other(tmp_path: Path) -> None:
+    by, began = revocations(tmp_path), time.process_time()
+    for number in range(3_000):
+        by.take(record(False, 1, f"person-{number}"))
+    assert time.process_time() - began < 3.0
+    assert refused(revocations(tmp_path), person("person-2999"))
 
 
 @pytest.fixture
