@@ -107,12 +107,11 @@ def _made(
     if before is not None and "hand" in standing.bars(before):  # nobody gets away by another name
         made = standing.revoked(made, "hand", before.reason)
     was = "directory" in standing.bars(made)
-    inactive = not wanted.get(
-        "active", before is None or not was
-    )  # left out: as it was, so that nobody comes back by it
-    if inactive and not was:
+    # Left out it stays as it was: nobody comes back by that.
+    active = wanted.get("active", before is None or not was)
+    if not active and not was:
         made = standing.revoked(made, "directory", INACTIVE)
-    elif not inactive and was:
+    elif active and was:
         made = standing.restored(made, "directory", "")
     if before is not None and before.subject != subject:
         return [_gone(before, f"is {subject} now, at the identity provider"), made]

@@ -15,8 +15,11 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from tests.mutants.defences import MUTANTS, Mutant
+from tests.mutants.defences import MUTANTS as TAP
+from tests.mutants.defences import Mutant
+from tests.mutants.identities import IDENTITIES
 
+MUTANTS = [*TAP, *IDENTITIES]
 ROOT = Path(__file__).parent.parent.parent
 COPIED = ("schemas", "connectors", "streams", "tests")
 WORKERS, SECONDS_MAX = 2, 120

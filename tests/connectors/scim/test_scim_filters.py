@@ -116,7 +116,7 @@ def test_an_index_is_asked_only_for_what_must_be() -> None:
     assert list(equals(parse_filter('not (userName eq "a")'))) == []
 
 
-TEXTS = st.text(st.characters(codec="utf-8"), max_size=60)
+TEXTS = st.text('aeqor. "\\()[]:1-é\u202e\x00$', max_size=60)
 WORDS = st.sampled_from(["a", "eq", "and", "or", "not", "(", ")", "[", "]", '"x"', "pr", "true", ".", "urn:a:b", "\\"])
 
 

@@ -191,7 +191,7 @@ def test_only_what_is_kept_is_taken() -> None:
 
 
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.text(max_size=5) | st.sampled_from(["1", "true"]),
+    st.none() | st.booleans() | st.integers() | st.text("aé1\u202e\x00", max_size=5) | st.sampled_from(["1", "true"]),
     lambda inner: (
         st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["value", "type", "x"]), inner, max_size=3)
     ),

@@ -13,11 +13,9 @@ import pytest
 
 from taprail.connectors.local.ports import choose_ports
 from taprail.schemas.endpoints import Endpoints
-from taprail.schemas.errors import SettingsError
 from taprail.streams import settings
 from taprail.streams.certificate import self_signed
 from taprail.streams.identity.book import read
-from taprail.streams.identity.scim_web import Tokens
 from tests.fakes.running_tap import SERVICE, RunningTap
 from tests.fakes.scim_client import served
 
@@ -140,24 +138,3 @@ async def test_over_tls(tap: RunningTap) -> None:
     tap.config.write_text(tap.config.read_text() + files)
     async with served(settings.load(tap.config)) as client:
         assert (await client.ask("GET", "/Users"))[0] == 200
-
-
-@pytest.mark.parametrize(
-    ("text", "said"),
-    [
-        ('token = "file:scim"', "scim.subject"),
-        ('token = "file:scim"\nsubject = "userName"\nhost = "0.0.0.0"', "in the clear"),
-        ('token = "file:scim"\nsubject = "userName"\ncertificate = "x"', "go together"),
-        ('token = "file:scim"\nsubject = "emails"', "subject"),
-    ],
-)
-def test_settings_that_would_be_dangerous(tap: RunningTap, text: str, said: str) -> None:
-    config = tap.config.read_text()
-    tap.config.write_text(config[: config.index("[scim]")] + f"[scim]\n{text}\n")
-    with pytest.raises(SettingsError, match=said):
-        settings.load(tap.config)
-
-
-def test_a_token_that_can_be_guessed_is_refused() -> None:
-    with pytest.raises(SettingsError, match="31 characters"):
-        Tokens(["x" * 31])

@@ -157,9 +157,19 @@ def test_nobody_escapes_a_revocation_by_another_name(provider: Provider) -> None
     by_hand(provider, "00u-ann")
     body(provider.patch(f"/Users/{ann}", {"op": "replace", "path": "externalId", "value": "new"}))
     old, new = provider.identity("00u-ann"), provider.identity("new")
+    assert standing.bars(new) == {"hand"}
     assert (old.active, old.groups, new.active, new.groups) == (False, (), False, ("engineers",))
     assert [record.key for record in provider.memory.written[-1]] == ["00u-ann", "new"]
     assert [each["value"] for each in body(provider.ask("GET", f"/Groups/{group}"))["members"]] == [ann]
+
+
+def test_nor_by_the_name_of_somebody_who_was_there(provider: Provider) -> None:
+    provider.ask("DELETE", f"/Users/{provider.user('bob')}")
+    ann = provider.user("ann")
+    by_hand(provider, "00u-ann")
+    body(provider.patch(f"/Users/{ann}", {"op": "replace", "path": "externalId", "value": "00u-bob"}))
+    found = provider.identity("00u-bob")
+    assert (found.active, found.name, standing.bars(found)) == (False, "ann", {"hand"})
 
 
 def test_a_renamed_user_leaves_nothing_of_use_behind(provider: Provider) -> None:
