@@ -20,10 +20,11 @@ from taprail.schemas.guard import Request, Result, SessionContext, Ticket, Verdi
 from taprail.schemas.records import Envelope, Outcome, Session, Statement, statement_id
 from taprail.streams.approvals.binding import binding
 from taprail.streams.encoded import Encoder
+from taprail.streams.policy.sizes import TEXT_BYTES_KEPT
 from taprail.streams.values import Cut, Hashes, Values
 
 HASH_ALGORITHM = "HS256-96"
-# With the text, which is at most 256 KiB and stands there twice, this is less than a record may have.
+# With what is kept of the text, and its beginning normalised, this is less than a record may have.
 VALUES_BYTES_MAX, CUT_BYTES = 192 << 10, 110
 _PASSWORD = re.compile(r"passw(?:or)?d", re.IGNORECASE)
 SpoolKind = Literal["statement", "outcome", "session"]
@@ -128,11 +129,18 @@ class SpoolRecorder:
             hashes = Hashes(self._sealer.hash(request.text.encode()), found)
             return Envelope(HASH_ALGORITHM, self._sealer.key_id, "record", purpose, b"", json.encode(hashes))
         kept = _cut(parameters) if parameters else ()
-        return self._sealer.seal(json.encode(Values(request.text, kept)), purpose)
+        return self._sealer.seal(json.encode(_values_of(request.text, kept)), purpose)
 
     def _mark(self, session: SessionContext, sequence: int) -> str:
         mark = marks.Mark(session.tap, self._spool.epoch, sequence, session.server, session.database)
         return marks.render(mark, self._mark_key)
+
+
+def _values_of(text: str, kept: tuple[bytes | Cut | None, ...]) -> Values:
+    if len(text) <= TEXT_BYTES_KEPT // 4 or len(encoded := text.encode()) <= TEXT_BYTES_KEPT:
+        return Values(text, kept)
+    whole = Cut(len(encoded), hashlib.sha256(encoded).hexdigest())
+    return Values(encoded[:TEXT_BYTES_KEPT].decode(errors="ignore"), kept, whole)
 
 
 def _cut(parameters: tuple[bytes | None, ...]) -> tuple[bytes | Cut | None, ...]:

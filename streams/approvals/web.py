@@ -162,7 +162,10 @@ def _text(service: Service, approval: Approval, person: Person) -> str:
     if approval.values.purpose != statement_id(approval.tap, approval.epoch, approval.sequence):
         raise SignatureError("the text in this approval is another statement's", hint="don't decide; find out why")
     values = json.decode(service.sealer.open(approval.values), type=Values)
-    return values.text + "".join(f"\n-- ${number} = {_shown(p)}" for number, p in enumerate(values.parameters, 1))
+    rest = f"\n-- the beginning of {_shown(values.whole)}" if values.whole is not None else ""
+    return (
+        values.text + rest + "".join(f"\n-- ${number} = {_shown(p)}" for number, p in enumerate(values.parameters, 1))
+    )
 
 
 def _shown(parameter: bytes | Cut | None) -> str:

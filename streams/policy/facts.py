@@ -50,6 +50,11 @@ _RESHAPING = {
     "alter_type_stmt", "alter_domain_stmt", "create_extension_stmt", "alter_extension_stmt",
     "alter_extension_contents_stmt", "import_foreign_schema_stmt", "drop_user_mapping_stmt",
 }  # fmt: skip
+# Nodes that hold no other node, and nothing that is a fact; None is an empty place in a list.
+_LEAVES = {
+    None, "a_const", "a_star", "bit_string", "boolean", "column_ref", "float", "integer", "param_ref", "set_to_default",
+    "string",
+}  # fmt: skip
 _BETWEEN = {pb.AEXPR_BETWEEN, pb.AEXPR_NOT_BETWEEN, pb.AEXPR_BETWEEN_SYM, pb.AEXPR_NOT_BETWEEN_SYM}
 
 
@@ -96,8 +101,15 @@ class _Walk:
         for field, value in message.ListFields():
             if field.message_type is None or field.name in (skip, "with_clause"):
                 continue
-            for child in value if field.is_repeated else (value,):
-                self.node(child, hidden)
+            children = value if field.is_repeated else (value,)
+            if field.message_type.name != "Node":
+                for child in children:
+                    self.node(child, hidden)
+                continue
+            for child in children:  # a long list of values is mostly leaves
+                which = child.WhichOneof("node")
+                if which not in _LEAVES:
+                    self.node(getattr(child, which), hidden)
 
     def _with(self, message: Any, hidden: frozenset[str]) -> frozenset[str]:
         """Names of a WITH hide relations in the statement's body, and in the queries that come after them."""

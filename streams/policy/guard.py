@@ -20,7 +20,7 @@ from taprail.schemas.errors import RefusedError
 from taprail.schemas.guard import Catalog, Facts, MaskPlan, Part, RelationInfo, Request, SessionContext, Verdict
 from taprail.schemas.records import RelationUse
 from taprail.streams.masking import plan as masking
-from taprail.streams.policy import sql
+from taprail.streams.policy import sizes, sql
 from taprail.streams.policy.decision import Case, Decision, RuleSettings
 from taprail.streams.policy.facts import facts_of
 from taprail.streams.policy.lineage import column_lineage
@@ -145,6 +145,10 @@ class PolicyGuard:
         seat = self._seats.get(session.session)
         if seat is None or not seat.holds(session):
             seat = self._sit(session)
+        if (
+            len(request.text) > sizes.LONG_CHARACTERS
+        ):  # what is normalised of it is its beginning: no key, and too large
+            return self._judge(request.text, sql.normalise(request.text), session, catalog)
         shelf = seat.shelf
         if shelf.epoch != catalog.epoch:
             shelf.turn_to(catalog.epoch)
@@ -217,6 +221,9 @@ class PolicyGuard:
         masked = not clear and masking.reaches(facts, _judged(facts, relations), catalog)
         case = Case(facts, node, arguments, session, catalog, relations, masked, self._settings)
         decision = _first([d for rule in RULES if (d := rule(case)) is not None])
+        if decision is not None and decision.action == "hold" and len(text.encode()) > sizes.TEXT_BYTES_KEPT:
+            hint = f"whoever approves must see all of it: send at most {sizes.TEXT_BYTES_KEPT} bytes at once"
+            decision = replace(decision, action="deny", hint=hint)
         plan = masking.plan(facts, node, session, catalog) if masked else None
         return self._verdict(facts, normalised, catalog, decision, plan, relations)
 
@@ -245,7 +252,7 @@ class PolicyGuard:
             mark=mark,
             mask=plan,
             relations=tuple(map(_classified, facts.relations, relations)),
-            lineage=_lineage(normalised, relations),
+            lineage=_lineage(normalised, relations) if len(normalised) <= sizes.LONG_CHARACTERS else (),
             inert=inert(facts, mark) and not facts.utility and facts.tag != "SELECT INTO",
         )
         if decision is None:

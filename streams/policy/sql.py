@@ -15,8 +15,8 @@ from postgast import pg_query_pb2 as pb
 
 from taprail.schemas.errors import RefusedError
 from taprail.schemas.guard import Part
+from taprail.streams.policy import sizes
 
-TEXT_BYTES_MAX = 256 << 10  # a record holds the text twice, and Kafka takes 1 MiB; a list of ids belongs into COPY
 # What libpg_query's normalisation may leave in the clear: strings, dollar quotes, comments, numbers, settings' values.
 _SUSPICIOUS = re.compile(r"['\"]|--|/\*|\$(?!\d)|(?<![\w$])\.?\d|^\s*alter\b", re.IGNORECASE)
 _PARAMETER = re.compile(r"\$(\d+)")
@@ -39,10 +39,7 @@ class UnparsableError(RefusedError):
 
 def parse(text: str) -> Any:
     """The parse tree (protobuf). Raises UnparsableError with the grammar's own words, RefusedError for a long text."""
-    if len(text) > TEXT_BYTES_MAX or len(text.encode()) > TEXT_BYTES_MAX:
-        raise RefusedError(
-            f"a statement of more than {TEXT_BYTES_MAX} bytes isn't judged", hint="send values by COPY or by parameters"
-        )
+    sizes.check(text)
     if "\0" in text:
         raise RefusedError("a statement holds a zero byte", hint="remove it")
     try:
@@ -53,6 +50,8 @@ def parse(text: str) -> Any:
 
 def split(text: str) -> tuple[Part, ...]:
     """The statements of a text: UTF-8 byte offset and length. Raises RefusedError where it can't be parsed."""
+    if len(text) > sizes.LONG_CHARACTERS:
+        return _split.__wrapped__(text)  # not kept: a few thousand of them would fill the memory
     return (Part(0, len(text.encode())),) if _is_one(text) else _split(text)
 
 
@@ -61,8 +60,6 @@ def _is_one(text: str) -> bool:
 
     Normalising parses, and leaves no string or comment that a semicolon could stand in; elsewhere it is asked further.
     """
-    if len(text) > TEXT_BYTES_MAX // 4:  # it may have too many bytes, which the tree is asked about
-        return False
     normalised, parses = _normalised(text)
     body = normalised.rstrip("; \n")
     return parses and body != "" and ";" not in body
@@ -80,9 +77,16 @@ def _split(text: str) -> tuple[Part, ...]:
 def normalise(text: str) -> str:
     """The text with every literal replaced and every comment gone: no value that a person typed as one remains.
 
-    Names remain, quoted ones too, and whatever else the grammar takes for a name.
+    Names remain, quoted ones too, and whatever else the grammar takes for a name. Of a long text it is the beginning.
     """
+    if len(text) > sizes.LONG_CHARACTERS:
+        return _beginning(text)
     return _normalised(text)[0]
+
+
+def _beginning(text: str) -> str:
+    """By the scanner, whose time grows with the text; libpg_query's normalisation takes a GiB for 256 KiB of `1,1`."""
+    return f"{_from_tokens(sizes.beginning(text))} /* cut: {len(text)} characters */"
 
 
 @lru_cache(maxsize=4096)

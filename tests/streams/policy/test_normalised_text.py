@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from taprail.schemas.errors import RefusedError
-from taprail.streams.policy import sql
+from taprail.streams.policy import sizes, sql
 from tests.streams.policy.small_world import guard, judge
 
 SHAPES = (
@@ -198,4 +198,4 @@ def test_why_a_text_is_refused_is_told_to_the_person_only(text: str) -> None:
 
 def test_a_text_that_is_too_long_is_refused_before_it_is_parsed() -> None:
     with pytest.raises(RefusedError, match="isn't judged"):
-        sql.split("SELECT '" + "ä" * (sql.TEXT_BYTES_MAX // 2) + "'")
+        sql.split("SELECT '" + "ä" * (sizes.TEXT_BYTES_MAX // 2) + "'")
