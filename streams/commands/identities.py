@@ -79,12 +79,13 @@ def list_(config: Path | None, home: Path, as_json: bool) -> None:
     """
     from taprail.streams import settings
     from taprail.streams.identity.publish import known
+    from taprail.streams.identity.standing import bars
 
     for identity in known(settings.load(config or home / "taprail.toml")).all():
         if as_json:
             click.echo(json.encode(identity))
             continue
-        state = "active" if identity.active else "revoked"
+        state = "active" if identity.active else f"revoked by {' and '.join(sorted(bars(identity)))}"
         groups = ", ".join(identity.groups)
         told = (identity.subject, state, identity.kind, identity.name, groups, identity.reason)
         click.echo("  ".join(map(visible, told)).rstrip())

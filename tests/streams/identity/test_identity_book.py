@@ -222,3 +222,13 @@ def test_restore_says_where_the_directory_stands_against_it(loaded: Loaded) -> N
         assert ran.exit_code == 0 and told in ran.output
     found = read(loaded).get(ann.subject)
     assert found is not None and (found.active, found.revoked_by) == (False, ("directory",))
+
+
+def test_the_list_says_who_is_known_and_who_has_revoked(loaded: Loaded) -> None:
+    ann, bob = standing.revoked(standing.revoked(someone(), "hand", "why"), "directory", "left"), someone("a", "b")
+    Book(loaded).change(lambda _: [ann, bob])
+    shown = CliRunner().invoke(main, ["identities", "list", "--config", str(loaded.file)]).stdout
+    assert f"{ann.subject}  revoked by directory and hand  person  Some One" in shown
+    assert f"{bob.subject}  active  person  Some One  a, b" in shown
+    lines = CliRunner().invoke(main, ["identities", "list", "--json", "--config", str(loaded.file)]).stdout
+    assert ann in [json.decode(line, type=Identity) for line in lines.splitlines()]
