@@ -133,6 +133,27 @@ def apply(file: Path, dry_run: bool, yes: bool, as_json: bool, config: Path | No
     click.echo(f"{len(shown)} identities are written", err=True)
 
 
+@identities.command()
+@CONFIG
+@HOME
+def renew(config: Path | None, home: Path) -> None:
+    """Sign every record again with the control key of now.
+
+    After a new control key, and before the old public one is taken out of the settings: what it has signed isn't
+    believed any more from then on, and neither is who was revoked.
+
+    \b
+    Examples:
+      taprail identities renew
+    """
+    from taprail.streams import settings
+    from taprail.streams.identity.book import Book
+
+    book = Book(settings.load(config or home / "taprail.toml"))
+    records = book.change(lambda roster: [*roster.all(), *roster.all_groups()])
+    click.echo(f"{len(records)} records are signed again", err=True)
+
+
 def _show(changes: Sequence[Change], entries: int, as_json: bool) -> None:
     signs = {"added": "+", "changed": "~", "revoked": "-", "removed": "-"}
     for change in changes:

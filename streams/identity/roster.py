@@ -82,6 +82,10 @@ class Roster:
         found = (each for each in self._groups.values() if not each.deleted)
         return sorted(found, key=lambda each: (each.created_us, each.group_id))
 
+    def all_groups(self) -> list[Group]:
+        """Those that are deleted, too."""
+        return [self._groups[group_id] for group_id in sorted(self._groups)]
+
     def group(self, group_id: str) -> Group | None:
         found = self._groups.get(group_id)
         return None if found is None or found.deleted else found

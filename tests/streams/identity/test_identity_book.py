@@ -232,3 +232,22 @@ def test_the_list_says_who_is_known_and_who_has_revoked(loaded: Loaded) -> None:
     assert f"{bob.subject}  active  person  Some One  a, b" in shown
     lines = CliRunner().invoke(main, ["identities", "list", "--json", "--config", str(loaded.file)]).stdout
     assert ann in [json.decode(line, type=Identity) for line in lines.splitlines()]
+
+
+def test_records_outlive_the_key_that_signed_them(loaded: Loaded) -> None:
+    """Otherwise a new control key would let in everybody who was revoked."""
+    ann, group = standing.revoked(someone(), "hand", "left"), Group(secrets.token_hex(4), "a", 1, deleted=True)
+    Book(loaded).change(lambda _: [ann, group])
+    folder = loaded.directory
+    keys.new_pair(folder / "control-2.pem", folder / "control-2.pub.pem")
+    config = loaded.file.read_text()
+    config = config.replace('"file:control.pem"', '"file:control-2.pem"\ncontrol_id = "control-2"')
+    both = config.replace(
+        'control-1 = "control.pub.pem"', 'control-1 = "control.pub.pem", control-2 = "control-2.pub.pem"'
+    )
+    loaded.file.write_text(both)
+    ran = CliRunner().invoke(main, ["identities", "renew", "--config", str(loaded.file)])
+    assert ran.exit_code == 0 and "2 records are signed again" in ran.output
+    loaded.file.write_text(config.replace('control-1 = "control.pub.pem"', 'control-2 = "control-2.pub.pem"'))
+    roster = read(settings.load(loaded.file))
+    assert (roster.get(ann.subject), roster.all_groups(), roster.groups()) == (ann, [group], [])
