@@ -16,6 +16,7 @@ from postgast import pg_query_pb2 as pb
 from taprail.schemas.errors import RefusedError
 from taprail.schemas.guard import Part
 from taprail.streams.policy import sizes
+from taprail.streams.policy.shape import Shapes
 
 # What libpg_query's normalisation may leave in the clear: strings, dollar quotes, comments, numbers, settings' values.
 _SUSPICIOUS = re.compile(r"['\"]|--|/\*|\$(?!\d)|(?<![\w$])\.?\d|^\s*alter\b", re.IGNORECASE)
@@ -23,6 +24,7 @@ _PARAMETER = re.compile(r"\$(\d+)")
 _LITERALS = frozenset(pb.Token.Value(name) for name in ("SCONST", "USCONST", "BCONST", "XCONST", "ICONST", "FCONST"))
 _COMMENTS = frozenset(pb.Token.Value(name) for name in ("SQL_COMMENT", "C_COMMENT"))
 _SETTING_OWNERS = frozenset(pb.Token.Value(name) for name in ("SYSTEM_P", "ROLE", "USER", "DATABASE"))
+_shapes = Shapes()
 _ALTER, _SET, _TO, _EQUALS = pb.ALTER, pb.SET, pb.TO, pb.ASCII_61
 
 
@@ -89,9 +91,18 @@ def _beginning(text: str) -> str:
     return f"{_from_tokens(sizes.beginning(text))} /* cut: {len(text)} characters */"
 
 
-@lru_cache(maxsize=4096)
 def _normalised(text: str) -> tuple[str, bool]:
     """The normalised text, and whether the grammar made it, so that the text parses."""
+    if (known := _shapes.normalised(text)) is not None:
+        return known, True
+    normalised, parses = _read(text)
+    if parses:
+        _shapes.learn(text, normalised)
+    return normalised, parses
+
+
+@lru_cache(maxsize=4096)
+def _read(text: str) -> tuple[str, bool]:
     if "\0" in text:  # C would end it there
         raise RefusedError("a statement holds a zero byte", hint="remove it")
     try:
