@@ -2,17 +2,22 @@
 
 The guard decides and does no I/O; the proxy applies the verdict and the mask plan, and does the waiting that a
 `hold` or a missing catalog asks for. `Recorder` is the third party: nothing runs that it has not written down.
+
+Compiled by mypyc where a C compiler is at hand: what every statement makes has an `__init__` of its own, since the ones
+that `dataclass` makes stay interpreted.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal, Protocol
+from dataclasses import dataclass, field
+from typing import Final, Literal, Protocol
 
-from msgspec import Struct, field
+from msgspec import Struct
 
 from taprail.schemas.records import Action, Person, RelationUse
 
+Transaction = Literal["", "begin", "commit", "rollback", "savepoint", "release", "rollback_to", "two_phase"]
 TransactionStatus = Literal["I", "T", "E"]
 # What a record survives before its statement runs: the tap's death, the machine's, or it is in Kafka (acks=all).
 Durability = Literal["process", "machine", "kafka"]
@@ -20,7 +25,15 @@ COLUMNS_MAX = 1600  # of a relation (MaxHeapAttributeNumber)
 TEXT_TYPES = frozenset({18, 19, 25, 1042, 1043, 705})  # char, name, text, bpchar, varchar, unknown
 
 
-class SessionContext(Struct):
+class Kept:
+    """Room for what somebody makes of an object again and again, as long as the object stays what it is."""
+
+    def __init__(self) -> None:
+        self.made: object = None
+
+
+@dataclass
+class SessionContext:
     """What the guard may know of a session. The proxy keeps it current; `settings` are the ones the server reports."""
 
     session: str
@@ -39,23 +52,37 @@ class SessionContext(Struct):
     prepared: dict[str, str] = field(default_factory=dict)  # SQL-level PREPARE name -> statement text
     cursors: dict[str, str] = field(default_factory=dict)  # DECLAREd cursor -> statement text
     reshaped: bool = False  # the open transaction has changed what names stand for, which no catalog shows yet
+    kept: Kept = field(default_factory=Kept, init=False, repr=False, compare=False)
 
 
-class Request(Struct, frozen=True):
+@dataclass(init=False)
+class Request:
     """One statement that a session wants to run.
 
     parameters   the Bind values as sent, None for NULL
     transaction  which of the session's transactions it is part of, from 0
     """
 
-    text: str
-    session: SessionContext
-    protocol: Literal["simple", "extended"]
-    parameters: tuple[bytes | None, ...] = ()
-    transaction: int = 0
+    text: Final[str]
+    session: Final[SessionContext]
+    protocol: Final[Literal["simple", "extended"]]
+    parameters: Final[tuple[bytes | None, ...]]
+    transaction: Final[int]
+
+    def __init__(
+        self,
+        text: str,
+        session: SessionContext,
+        protocol: Literal["simple", "extended"],
+        parameters: tuple[bytes | None, ...] = (),
+        transaction: int = 0,
+    ) -> None:
+        self.text, self.session, self.protocol = text, session, protocol
+        self.parameters, self.transaction = parameters, transaction
 
 
-class Facts(Struct, frozen=True):
+@dataclass(frozen=True)
+class Facts:
     """What a statement is, by libpg_query's parse alone: no catalog, no session.
 
     tag            command tag as the server would say it ('SELECT', 'DROP TABLE', 'EXPLAIN')
@@ -72,7 +99,7 @@ class Facts(Struct, frozen=True):
     opaque: bool = False  # DO, CALL, CREATE FUNCTION: what runs can't be seen in the text
     has_where: bool = True  # false only for an UPDATE or DELETE (in a CTE, too) without WHERE
     copy: Literal["", "in", "out"] = ""
-    transaction: Literal["", "begin", "commit", "rollback", "savepoint", "release", "rollback_to", "two_phase"] = ""
+    transaction: Transaction = ""
     settings: tuple[tuple[str, str], ...] = ()  # SET and literal set_config: (name, value); '' where not literal
     prepares: str = ""
     executes: str = ""
@@ -153,7 +180,8 @@ ColumnAction = Keep | Null | Replace
 KEEP, NULL = Keep(), Null()
 
 
-class MaskPlan(Struct, frozen=True):
+@dataclass(frozen=True)
+class MaskPlan:
     """How the rows of one statement are masked: clear only what is proven clean.
 
     sensitive   (table OID, attnum) -> class of every column in the database that holds personal data
@@ -191,7 +219,8 @@ class MaskPlan(Struct, frozen=True):
         return NULL
 
 
-class Verdict(Struct, frozen=True):
+@dataclass(frozen=True)
+class Verdict:
     """What a guard says of one statement.
 
     needs_catalog   the guard can't judge before the catalog is current: refresh it and ask again
@@ -225,6 +254,7 @@ class Verdict(Struct, frozen=True):
     lineage: tuple[str, ...] = ()
     relations: tuple[RelationUse, ...] = ()  # facts.relations resolved through the catalog, with their classes
     inert: bool = False
+    kept: Kept = field(default_factory=Kept, init=False, repr=False, compare=False)
 
 
 class Part(Struct, frozen=True):
@@ -244,26 +274,50 @@ class Guard(Protocol):
         ...
 
 
-class Ticket(Struct, frozen=True):
+@dataclass(init=False)
+class Ticket:
     """A statement that was written down: its place in the tap's sequence, and its mark ('' where it carries none)."""
 
-    epoch: int
-    sequence: int
-    mark: str
-    started_us: int
+    epoch: Final[int]
+    sequence: Final[int]
+    mark: Final[str]
+    started_us: Final[int]
+
+    def __init__(self, epoch: int, sequence: int, mark: str, started_us: int) -> None:
+        self.epoch, self.sequence, self.mark, self.started_us = epoch, sequence, mark, started_us
 
 
-class Result(Struct, frozen=True):
-    """How a statement ended, as the proxy saw it."""
+Status = Literal["ok", "error", "denied", "expired", "cancelled", "unknown"]
+Ending = Literal["committed", "open", "rolled_back", "none", "unknown"]
 
-    status: Literal["ok", "error", "denied", "expired", "cancelled", "unknown"]
-    rows: int = 0
-    bytes: int = 0
-    masked_columns: int = 0
-    sqlstate: str = ""
-    transaction_status: Literal["committed", "open", "rolled_back", "none", "unknown"] = "none"
-    bytes_in: int = 0
-    first_row_us: int = 0  # a time since the epoch, 0 where no row came
+
+@dataclass(init=False)
+class Result:
+    """How a statement ended, as the proxy saw it. `first_row_us` is a time since the epoch, 0 where no row came."""
+
+    status: Final[Status]
+    rows: Final[int]
+    bytes: Final[int]
+    masked_columns: Final[int]
+    sqlstate: Final[str]
+    transaction_status: Final[Ending]
+    bytes_in: Final[int]
+    first_row_us: Final[int]
+
+    def __init__(
+        self,
+        status: Status,
+        rows: int = 0,
+        bytes: int = 0,
+        masked_columns: int = 0,
+        sqlstate: str = "",
+        transaction_status: Ending = "none",
+        bytes_in: int = 0,
+        first_row_us: int = 0,
+    ) -> None:
+        self.status, self.rows, self.bytes, self.masked_columns = status, rows, bytes, masked_columns
+        self.sqlstate, self.transaction_status = sqlstate, transaction_status
+        self.bytes_in, self.first_row_us = bytes_in, first_row_us
 
 
 class Recorder(Protocol):

@@ -5,27 +5,36 @@ Compiled by mypyc where a C compiler is at hand; this same file runs where it is
 
 from __future__ import annotations
 
+from librt.strings import BytesWriter
+from mypy_extensions import i64, u8
 
-def encode_long(number: int) -> bytes:
+
+def put_long(writer: BytesWriter, number: i64) -> None:
     """A number that isn't negative, zigzag and seven bits a byte."""
-    if 0 <= number < 8192:
-        return _SMALL[number]
-    return _encode_long(number)
-
-
-def _encode_long(number: int) -> bytes:
-    number <<= 1
-    out: list[int] = []
+    if number < 0x40:
+        writer.append(u8(number << 1))
+        return
+    writer.append(u8((number & 0x3F) << 1 | 0x80))
+    number >>= 6
     while number > 0x7F:
-        out.append(number & 0x7F | 0x80)
+        writer.append(u8(number & 0x7F | 0x80))
         number >>= 7
-    out.append(number)
-    return bytes(out)
+    writer.append(u8(number))
+
+
+def put_bytes(writer: BytesWriter, value: bytes) -> None:
+    """Bytes, or a string's UTF-8."""
+    put_long(writer, len(value))
+    writer.write(value)
 
 
 def encode_bytes(value: bytes) -> bytes:
-    """Bytes, or a string's UTF-8."""
-    return encode_long(len(value)) + value
+    writer = BytesWriter()
+    put_bytes(writer, value)
+    return writer.getvalue()
 
 
-_SMALL = [_encode_long(number) for number in range(8192)]  # rows, lengths, most durations: one byte or two
+def encode_long(number: i64) -> bytes:
+    writer = BytesWriter()
+    put_long(writer, number)
+    return writer.getvalue()

@@ -8,16 +8,16 @@ from __future__ import annotations
 import hashlib
 import re
 import time
-from collections.abc import Callable
-from typing import Literal, Protocol
+from typing import Literal
 
 from msgspec import json
 
+from taprail.connectors.spool.spool import Spool
 from taprail.schemas import avro
 from taprail.schemas import mark as marks
 from taprail.schemas.envelope import Sealer
 from taprail.schemas.guard import Request, Result, SessionContext, Ticket, Verdict
-from taprail.schemas.records import Envelope, Outcome, Session, Statement, statement_id
+from taprail.schemas.records import Envelope, Outcome, Session, Statement
 from taprail.streams.approvals.binding import binding
 from taprail.streams.encoded import Encoder
 from taprail.streams.policy.sizes import TEXT_BYTES_KEPT
@@ -27,15 +27,6 @@ HASH_ALGORITHM = "HS256-96"
 # With what is kept of the text, and its beginning normalised, this is less than a record may have.
 VALUES_BYTES_MAX, CUT_BYTES = 192 << 10, 110
 _PASSWORD = re.compile(r"passw(?:or)?d", re.IGNORECASE)
-SpoolKind = Literal["statement", "outcome", "session"]
-
-
-class Appends(Protocol):
-    """What the recorder needs of a spool."""
-
-    @property
-    def epoch(self) -> int: ...
-    def append(self, kind: SpoolKind, key: str, encode: Callable[[int, int], bytes], *, finishes: int = 0) -> int: ...
 
 
 def now_us() -> int:
@@ -46,7 +37,7 @@ class SpoolRecorder:
     """Implements `Recorder`. Raises SpoolError where the spool can't take the record."""
 
     def __init__(
-        self, spool: Appends, sealer: Sealer, mark_key: bytes, values: Literal["encrypted", "hashed"] = "encrypted"
+        self, spool: Spool, sealer: Sealer, mark_key: bytes, values: Literal["encrypted", "hashed"] = "encrypted"
     ) -> None:
         self._spool = spool
         self._hashed = values == "hashed"
@@ -55,65 +46,50 @@ class SpoolRecorder:
         self._for, self._encodes = ("", 0), Encoder("", 0)
 
     def statement(self, request: Request, verdict: Verdict, *, approval: str = "", held_sequence: int = 0) -> Ticket:
-        session = request.session
-        started_us = now_us()
-        at_once = verdict.action in ("allow", "mask") and not approval and not held_sequence
-
-        def encode(epoch: int, sequence: int) -> bytes:
-            values = self._values(request, verdict, statement_id(session.tap, epoch, sequence))
-            if at_once:
-                return self._encoder(session.tap, epoch).statement(request, verdict, sequence, started_us, values)
+        session, spool = request.session, self._spool
+        started_us, epoch, sequence = now_us(), spool.epoch, spool.sequence + 1
+        runs = bool(approval) or verdict.action == "allow" or verdict.action == "mask"
+        encoder = self._encoder(session.tap, epoch)
+        values = self._values(request, verdict, encoder.id(sequence))
+        if runs and not approval and not held_sequence:
+            body = encoder.statement(request, verdict, sequence, started_us, values)
+        else:
             named = (epoch, sequence, started_us)
-            return avro.encode(statement_record(request, verdict, named, approval, held_sequence, values))
-
-        sequence = self._spool.append("statement", session.session, encode, finishes=held_sequence)
-        runs = approval or verdict.action in ("allow", "mask")
+            body = avro.encode(statement_record(request, verdict, named, approval, held_sequence, values))
+        spool.append("statement", session.session, body, finishes=held_sequence)
         mark = self._mark(session, sequence) if runs and verdict.mark == "carried" else ""
-        return Ticket(self._spool.epoch, sequence, mark, started_us)
+        return Ticket(epoch, sequence, mark, started_us)
 
     def outcome(self, ticket: Ticket, request: Request, verdict: Verdict, result: Result) -> None:
-        ended_us = now_us()
-
-        def encode(epoch: int, sequence: int) -> bytes:
-            encoder = self._encoder(request.session.tap, epoch)
-            return encoder.outcome(ticket, request, verdict, result, sequence, ended_us)
-
-        self._spool.append("outcome", request.session.session, encode, finishes=ticket.sequence)
+        session, spool = request.session, self._spool
+        encoder = self._encoder(session.tap, spool.epoch)
+        body = encoder.outcome(ticket, request, verdict, result, spool.sequence + 1, now_us())
+        spool.append("outcome", session.session, body, finishes=ticket.sequence)
 
     def session(self, context: SessionContext, event: Literal["opened", "closed", "refused"], reason: str = "") -> None:
-        at_us = now_us()
-
-        def encode(epoch: int, sequence: int) -> bytes:
-            return avro.encode(
-                Session(
-                    tap=context.tap,
-                    epoch=epoch,
-                    sequence=sequence,
-                    time_us=at_us,
-                    session=context.session,
-                    environment=context.environment,
-                    server=context.server,
-                    database=context.database,
-                    person=context.person,
-                    event=event,
-                    method=context.method,
-                    role=context.role,
-                    client=context.client,
-                    client_address=context.client_address,
-                    reason=reason,
-                )
-            )
-
-        self._spool.append("session", context.session, encode)
+        record = Session(
+            tap=context.tap,
+            epoch=self._spool.epoch,
+            sequence=self._spool.sequence + 1,
+            time_us=now_us(),
+            session=context.session,
+            environment=context.environment,
+            server=context.server,
+            database=context.database,
+            person=context.person,
+            event=event,
+            method=context.method,
+            role=context.role,
+            client=context.client,
+            client_address=context.client_address,
+            reason=reason,
+        )
+        self._spool.append("session", context.session, avro.encode(record))
 
     def unknown(self, statement: Statement) -> None:
         """Close a statement of an earlier epoch whose end nobody saw."""
-        at_us = now_us()
-
-        def encode(epoch: int, sequence: int) -> bytes:
-            return avro.encode(unknown_outcome(statement, epoch, sequence, at_us))
-
-        self._spool.append("outcome", statement.session, encode)
+        record = unknown_outcome(statement, self._spool.epoch, self._spool.sequence + 1, now_us())
+        self._spool.append("outcome", statement.session, avro.encode(record))
 
     def _encoder(self, tap: str, epoch: int) -> Encoder:
         if self._for != (tap, epoch):
@@ -146,7 +122,9 @@ def _values_of(text: str, kept: tuple[bytes | Cut | None, ...]) -> Values:
 def _cut(parameters: tuple[bytes | None, ...]) -> tuple[bytes | Cut | None, ...]:
     """The Bind values as far as they fit into a record: the largest are cut first; where there are too many small ones,
     the last `Cut` stands for all that follow."""
-    size = sum(map(_size, parameters))
+    size = 0
+    for each in parameters:
+        size += _size(each)
     if size <= VALUES_BYTES_MAX:
         return parameters
     kept: list[bytes | Cut | None] = list(parameters)
@@ -158,8 +136,8 @@ def _cut(parameters: tuple[bytes | None, ...]) -> tuple[bytes | Cut | None, ...]
         size -= _size(value) - CUT_BYTES
     if size > VALUES_BYTES_MAX:
         room = 0
-        for index, each in enumerate(kept):
-            room += CUT_BYTES if isinstance(each, Cut) else _size(each)
+        for index, part in enumerate(kept):
+            room += CUT_BYTES if isinstance(part, Cut) else _size(part)
             if room > VALUES_BYTES_MAX - CUT_BYTES:
                 rest = json.encode(parameters[index:])
                 return (*kept[:index], Cut(len(rest), hashlib.sha256(rest).hexdigest()))

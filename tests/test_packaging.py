@@ -74,7 +74,7 @@ def test_what_is_compiled_runs_as_python_too(tree: Path) -> None:
     tests = (
         *("connectors/postgres/test_session_without_sockets.py", "connectors/postgres/test_postgres_messages.py"),
         *("connectors/spool/test_spool.py", "streams/test_encoded.py", "streams/test_recording.py"),
-        *("streams/policy/test_verdict_cache.py", "streams/policy/test_splitting.py"),
+        *("streams/policy/test_verdict_cache.py", "streams/policy/test_splitting.py", "streams/policy/test_shapes.py"),
     )
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *(f"tests/{test}" for test in tests)]
     env = {**os.environ, "PYTHONPATH": str(tree / ".dev")}

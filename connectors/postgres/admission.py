@@ -7,10 +7,10 @@ on with the same statements: it yields what to wait for, and the proxy sends the
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
-from typing import Literal
+from dataclasses import dataclass, replace
+from typing import Final, Literal
 
 from msgspec import Struct
-from msgspec.structs import replace
 
 from taprail.connectors.postgres import messages
 from taprail.connectors.postgres.names import Unsettled
@@ -47,12 +47,16 @@ Wait = CatalogWait | ApprovalWait | RecordWait
 WaitResult = Release | RefusedError | None
 
 
-class Candidate(Struct, frozen=True):
+@dataclass(init=False)
+class Candidate:
     """A statement that was judged, and the outlook that it was judged under."""
 
-    request: Request
-    verdict: Verdict
-    outlook: Outlook
+    request: Final[Request]
+    verdict: Final[Verdict]
+    outlook: Final[Outlook]
+
+    def __init__(self, request: Request, verdict: Verdict, outlook: Outlook) -> None:
+        self.request, self.verdict, self.outlook = request, verdict, outlook
 
 
 Refuse = Callable[[bytes], None]

@@ -6,8 +6,6 @@ answers can't tell whose rows it passes on.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from taprail.connectors.postgres import messages as wire
 from taprail.connectors.postgres import rows
 from taprail.connectors.postgres.endings import Endings
@@ -20,7 +18,6 @@ from taprail.schemas.guard import TransactionStatus
 
 _STATUSES: dict[bytes, TransactionStatus] = {b"I": "I", b"T": "T", b"E": "E"}
 _FATAL = frozenset({"FATAL", "PANIC"})
-Handler = Callable[[bytes], bytes | None]  # body -> what the client gets instead: None is the message as it is
 
 
 class Answers:
@@ -35,26 +32,7 @@ class Answers:
         self._actions: RowActions | None = None  # None: no rows may come; (): they pass as they are
         self._hidden = False  # rows that come now are the tap's own
         self.fatal = False  # the server has said why it ends the connection
-        self._handlers: dict[int, Handler] = {
-            wire.ROW_DESCRIPTION: self._row_description,
-            wire.COMMAND_COMPLETE: self._command_complete,
-            wire.READY: self._ready,
-            wire.PARSE_COMPLETE: self._parse_complete,
-            wire.BIND_COMPLETE: self._bind_complete,
-            wire.NO_DATA: self._no_data,
-            wire.PARAMETER_DESCRIPTION: self._parameter_description,
-            wire.CLOSE_COMPLETE: self._close_complete,
-            wire.EMPTY_QUERY: self._empty_query,
-            wire.PORTAL_SUSPENDED: self._portal_suspended,
-            wire.FUNCTION_CALL_RESPONSE: self._function_result,
-            wire.ERROR: self._error,
-            wire.NOTICE: self._notice,
-            wire.PARAMETER_STATUS: self._parameter_status,
-            wire.NOTIFICATION: lambda _: None,
-            wire.COPY_IN: self._copy_in,
-            wire.COPY_OUT: self._copy_out,
-            wire.COPY_DONE: lambda _: None,
-        }
+        self._answer_bytes = state.limits.answer_bytes
 
     @property
     def half_sent(self) -> bool:
@@ -85,14 +63,11 @@ class Answers:
                     break
                 start = end
                 continue
-            end = wire.frame_end(data, start, self._state.limits.answer_bytes)
+            end = wire.frame_end(data, start, self._answer_bytes)
             if end > size:
                 need = end - start
                 break
-            handler = self._handlers.get(kind)
-            if handler is None:
-                raise ProtocolError(f"the server sent message {chr(kind)!r}, which has no place here")
-            replaced = handler(data[start + 5 : end])
+            replaced = self._handle(kind, data[start + 5 : end])
             if replaced is not None:
                 to_client += (data[sent:start], replaced)
                 sent = end
@@ -101,6 +76,47 @@ class Answers:
             to_client.append(data[sent:start])
         if start < size:
             self._inbox.keep(data[start:], need)
+
+    def _handle(self, kind: int, body: bytes) -> bytes | None:
+        """What the client gets instead, None for the message as it is. Compiled, quicker than a table of methods."""
+        if kind == wire.BIND_COMPLETE:
+            return self._bind_complete()
+        if kind == wire.ROW_DESCRIPTION:
+            return self._row_description(body)
+        if kind == wire.COMMAND_COMPLETE:
+            return self._command_complete(body)
+        if kind == wire.READY:
+            return self._ready(body)
+        if kind == wire.PARSE_COMPLETE:
+            return self._parse_complete()
+        if kind == wire.NO_DATA:
+            return self._described(b"")
+        if kind == wire.PARAMETER_DESCRIPTION:
+            return self._parameter_description()
+        if kind == wire.CLOSE_COMPLETE:
+            return self._close_complete()
+        if kind == wire.ERROR:
+            return self._error(body)
+        if kind == wire.NOTICE:
+            return self._notice(body)
+        if kind == wire.PARAMETER_STATUS:
+            return self._parameter_status(body)
+        return self._handle_rarer(kind, body)
+
+    def _handle_rarer(self, kind: int, body: bytes) -> bytes | None:
+        if kind == wire.PORTAL_SUSPENDED:
+            return self._portal_suspended()
+        if kind == wire.EMPTY_QUERY:
+            return self._empty_query()
+        if kind == wire.FUNCTION_CALL_RESPONSE:
+            return self._function_result(body)
+        if kind == wire.COPY_IN:
+            return self._copy_in()
+        if kind == wire.COPY_OUT:
+            return self._copy_out()
+        if kind == wire.NOTIFICATION or kind == wire.COPY_DONE:
+            return None
+        raise ProtocolError(f"the server sent message {chr(kind)!r}, which has no place here")
 
     # Rows -----------------------------------------------------------------------------------------------------------
 
@@ -164,16 +180,16 @@ class Answers:
     def _next(self) -> Answer | None:
         """What is expected now. The end of a COPY that didn't begin, or has ended, is owed nothing."""
         queue = self._state.queue
-        while queue and queue[0].kind == "copy end":
-            queue.popleft()
-        return queue[0] if queue else None
-
-    def _take(self, *kinds: AnswerKind) -> Answer:
-        answer = self._head()
-        if answer.kind not in kinds or answer.refusal or answer.must_fail:
-            raise ProtocolError(f"the server did {' or '.join(kinds)} where {answer.kind} was asked")
-        self._state.queue.popleft()
+        while (answer := queue.first) is not None and answer.kind == "copy end":
+            queue.take()
         return answer
+
+    def _take(self, kind: AnswerKind, other: AnswerKind | None = None) -> Answer:
+        answer = self._head()
+        if (answer.kind != kind and answer.kind != other) or answer.refusal or answer.must_fail:
+            kinds = f"{kind} or {other}" if other else kind
+            raise ProtocolError(f"the server did {kinds} where {answer.kind} was asked")
+        return self._state.queue.take()
 
     def _begin(self) -> None:
         """Get ready for the rows of what is expected now."""
@@ -203,9 +219,6 @@ class Answers:
         self._expect_rows(self._run, body)
         return None
 
-    def _no_data(self, _: bytes) -> bytes | None:
-        return self._described(b"")
-
     def _described(self, description: bytes) -> bytes | None:
         answer = self._take("describe", "describe portal")
         if answer.portal is not None:
@@ -213,12 +226,12 @@ class Answers:
         self._begin()
         return b"" if answer.hidden else None
 
-    def _parameter_description(self, _: bytes) -> bytes | None:
+    def _parameter_description(self) -> bytes | None:
         if self._head().kind != "describe":
             raise ProtocolError("the server described parameters that nobody asked for")
         return None
 
-    def _parse_complete(self, _: bytes) -> bytes | None:
+    def _parse_complete(self) -> bytes | None:
         answer = self._take("parse")
         self._begin()
         if answer.hidden:
@@ -228,7 +241,7 @@ class Answers:
             self._state.context.prepared.pop(answer.name.decode(errors="replace"), None)
         return None
 
-    def _bind_complete(self, _: bytes) -> bytes | None:
+    def _bind_complete(self) -> bytes | None:
         answer = self._take("bind")
         self._begin()
         if answer.hidden:
@@ -238,7 +251,7 @@ class Answers:
             self._state.context.cursors.pop(answer.name.decode(errors="replace"), None)
         return None
 
-    def _close_complete(self, _: bytes) -> bytes | None:
+    def _close_complete(self) -> bytes | None:
         answer = self._take("close")
         self._begin()
         if answer.hidden:
@@ -246,14 +259,14 @@ class Answers:
         (self._state.statements if answer.closes == b"S" else self._state.portals).confirm(answer.name, None)
         return None
 
-    def _portal_suspended(self, _: bytes) -> bytes | None:
+    def _portal_suspended(self) -> bytes | None:
         answer = self._take("execute")
         if answer.run is not None and not answer.hidden:
             self._endings.suspended(answer.run)
         self._begin()
         return b"" if answer.hidden else None
 
-    def _empty_query(self, _: bytes) -> bytes | None:
+    def _empty_query(self) -> bytes | None:
         if self._head().kind == "execute":
             self._take("execute")
             self._begin()
@@ -338,7 +351,7 @@ class Answers:
         answer = self._head()
         if answer.kind not in ("sync", "query") or answer.step != len(answer.steps):
             raise ProtocolError(f"the server is ready before it has done {answer.kind}")
-        self._state.queue.popleft()
+        self._state.queue.take()
         self._endings.ready(answer, status)
         self._begin()
         return b"" if answer.hidden else None
@@ -358,13 +371,13 @@ class Answers:
             self._state.change_context().client = value
         return None
 
-    def _copy_in(self, _: bytes) -> bytes | None:
+    def _copy_in(self) -> bytes | None:
         if self._head().kind not in ("execute", "query") or self._hidden or self._run is None:
             raise ProtocolError("the server wants COPY data that nobody offered")
         self._endings.copy_in(self._run)
         return None
 
-    def _copy_out(self, _: bytes) -> bytes | None:
+    def _copy_out(self) -> bytes | None:
         if self._head().kind not in ("execute", "query") or self._hidden or self._run is None:
             raise ProtocolError("the server sends COPY data that nobody asked for")
         if self._run.plan is not None:

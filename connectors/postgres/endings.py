@@ -68,14 +68,14 @@ class Endings:
                 self._skip(skipped)
             answer.step = len(answer.steps)
         elif answer.kind != "sync":
-            while state.queue and state.queue[0].kind != "sync":
-                self._drop(state.queue.popleft())
+            while (first := state.queue.first) is not None and first.kind != "sync":
+                self._drop(state.queue.take())
             if not state.queue:
                 state.skipping = True
 
     def _meant_by(self, answer: Answer) -> Run | None:
         """The execution that a failing Parse, Bind or Describe was the preparation of, if it was asked for already."""
-        for later in self._state.queue:
+        for later in self._state.queue.all():
             if later.kind == "sync":
                 break
             if later.run is not None and later.portal is not None:
@@ -111,11 +111,11 @@ class Endings:
         state.context.transaction_status = status
         self._ignored_syncs = state.copied_ahead = 0
         state.copying = None
-        for run in self._done:
+        done, self._done = self._done, []
+        for run in done:
             if run.transaction == "unknown":
                 run.transaction = "open" if status != "I" else "rolled_back" if self._failed else "committed"
             state.finish(run)
-        self._done.clear()
         self._failed = False
         if state.quiet and not state.group_ran:
             state.in_block = status != "I"
@@ -149,19 +149,19 @@ class Endings:
     def copy_in(self, run: Run) -> None:
         """COPY FROM STDIN begins. The server ignores every Sync that it finds before the end of the data."""
         state = self._state
-        kept = [state.queue.popleft()]
+        kept, owed = [], state.queue.all()
         state.copy_in, state.copying = True, run
         run.size_in, state.copied_ahead = state.copied_ahead, 0
-        while state.queue:
-            answer = state.queue.popleft()
+        for index, answer in enumerate(owed):
             if answer.kind == "copy end":
                 state.copy_in = False
+                kept += owed[index + 1 :]
                 break
             if answer.kind == "sync":
                 self._ignored_syncs += 1
             else:
                 kept.append(answer)
-        state.queue.extendleft(reversed(kept))
+        state.queue.put(kept)
 
     def lost_sync(self) -> bool:
         """ReadyForQuery for a Sync that was thought to be ignored: COPY failed before the server read any data."""
@@ -174,7 +174,7 @@ class Endings:
         """The session ends; what isn't answered has an unknown outcome."""
         state = self._state
         pending = list(self._done)
-        for answer in state.queue:
+        for answer in state.queue.all():
             pending += [run for run in (answer.run, *(run for run, _ in answer.steps)) if run is not None]
         seen: set[int] = set()
         for run in pending:
@@ -182,4 +182,4 @@ class Endings:
                 seen.add(id(run))
                 state.finish(run)
         self._done.clear()
-        state.queue.clear()
+        state.queue.put([])

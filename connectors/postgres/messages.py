@@ -7,11 +7,13 @@ A message is one byte of type and a 32-bit length that counts itself. Lengths ar
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from struct import Struct as Layout
 from struct import error as LayoutError
 from typing import Final
 
 from msgspec import Struct
+from mypy_extensions import i64
 
 from taprail.connectors.postgres.rows import uint32
 from taprail.schemas.errors import ProtocolError
@@ -174,19 +176,27 @@ class Parse(Struct, frozen=True):
     text: bytes
 
 
-class Bind(Struct, frozen=True):
+@dataclass(init=False)
+class Bind:
     """`parameters` as sent, None for NULL; the format codes of parameters and results stay in the message."""
 
-    portal: bytes
-    statement: bytes
-    parameters: tuple[bytes | None, ...]
+    portal: Final[bytes]
+    statement: Final[bytes]
+    parameters: Final[tuple[bytes | None, ...]]
+
+    def __init__(self, portal: bytes, statement: bytes, parameters: tuple[bytes | None, ...]) -> None:
+        self.portal, self.statement, self.parameters = portal, statement, parameters
 
 
-class Target(Struct, frozen=True):
+@dataclass(init=False)
+class Target:
     """What Describe and Close name: kind b"S" for a prepared statement, b"P" for a portal."""
 
-    kind: bytes
-    name: bytes
+    kind: Final[bytes]
+    name: Final[bytes]
+
+    def __init__(self, kind: bytes, name: bytes) -> None:
+        self.kind, self.name = kind, name
 
 
 def parse_query(body: bytes) -> bytes:
@@ -206,9 +216,9 @@ def parse_parse(body: bytes) -> Parse:
 
 def parse_bind(body: bytes) -> Bind:
     """Read by offsets, not by steps: it is on the path of every prepared statement."""
-    portal = body.find(b"\0")
-    statement = body.find(b"\0", portal + 1)
-    if portal < 0 or statement < 0:
+    portal = _zero(body, 0)
+    statement = _zero(body, portal + 1)
+    if statement == len(body):
         raise _malformed("Bind")
     values: list[bytes | None] = []
     try:
@@ -234,7 +244,7 @@ def parse_bind(body: bytes) -> Bind:
 
 
 def parse_target(body: bytes, what: str) -> Target:
-    kind, end = body[:1], body.find(b"\0", 1)
+    kind, end = body[:1], _zero(body, 1)
     if (kind != b"S" and kind != b"P") or end != len(body) - 1:
         raise _malformed(what)
     return Target(kind, body[1:end])
@@ -242,10 +252,18 @@ def parse_target(body: bytes, what: str) -> Target:
 
 def parse_execute(body: bytes) -> bytes:
     """The portal's name; the row limit stays in the message."""
-    end = body.find(b"\0")
-    if end < 0 or end + 5 != len(body):
+    end = _zero(body, 0)
+    if end + 5 != len(body):
         raise _malformed("Execute")
     return body[:end]
+
+
+def _zero(body: bytes, start: i64) -> i64:
+    """Where the next zero byte stands, the body's length where there is none. Names are short."""
+    at, size = start, i64(len(body))
+    while at < size and body[at] != 0:
+        at += 1
+    return at if at < size else size
 
 
 def _malformed(what: str) -> ProtocolError:
@@ -322,8 +340,13 @@ def command_complete(tag: str) -> bytes:
 
 def tag_rows(tag: bytes) -> int:
     """Rows in a command tag ('INSERT 0 5' is 5), -1 where the tag counts none."""
-    last = tag.rpartition(b" ")[2]
-    return int(last) if last.isdigit() and len(last) < 20 else -1
+    size: i64 = len(tag)
+    at, rows, unit = size, i64(0), i64(1)
+    while at > 0 and 48 <= tag[at - 1] <= 57 and size - at < 18:
+        at -= 1
+        rows += (tag[at] - 48) * unit
+        unit *= 10
+    return rows if at < size and (at == 0 or tag[at - 1] == 32) else -1
 
 
 def parse_fields(body: bytes) -> dict[str, str]:

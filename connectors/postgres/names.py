@@ -24,6 +24,7 @@ class Names(Generic[Named]):
         self._group: dict[bytes, Named | None] = {}  # changes since the last Sync
         self._cleared = False  # the open group forgets all names before `_group`
         self._flying: dict[bytes, int] = {}  # names that a group has changed which isn't answered yet
+        self._last_flying = 0
         self._flying_clear = 0
 
     def __len__(self) -> int:
@@ -51,7 +52,7 @@ class Names(Generic[Named]):
     def end_group(self, group: int) -> None:
         """Sync, or the end of a simple query."""
         for name in self._group:
-            self._flying[name] = group
+            self._flying[name] = self._last_flying = group
         if self._cleared:
             self._flying_clear = group
         self._group.clear()
@@ -74,5 +75,8 @@ class Names(Generic[Named]):
 
     def answered(self, group: int) -> None:
         """The server has answered every group up to this one."""
+        if self._last_flying <= group:
+            self._flying.clear()
+            return
         for name in [name for name, changed in self._flying.items() if changed <= group]:
             del self._flying[name]

@@ -6,12 +6,9 @@ statements run only if the earlier ones succeeded, so what they will find can be
 
 from __future__ import annotations
 
-import copy
 import re
-from typing import Literal
-
-from msgspec import Struct
-from msgspec.structs import replace
+from dataclasses import dataclass, replace
+from typing import Final, Literal
 
 from taprail.connectors.postgres.startup import PINNED_SETTINGS, same_as_pinned
 from taprail.schemas.guard import Facts, SessionContext, Verdict
@@ -20,7 +17,8 @@ PURPOSE_SETTING = "taprail.purpose"
 _HOLD = re.compile(r"\bwith\s+hold\b", re.IGNORECASE)
 
 
-class Outlook(Struct, frozen=True):
+@dataclass(init=False)
+class Outlook:
     """The context that the next statement will find.
 
     path_known   `context.search_path` is what the server will use
@@ -28,10 +26,16 @@ class Outlook(Struct, frozen=True):
     path_moved   the open transaction has changed search_path, so its end may change it back
     """
 
-    context: SessionContext
-    path_known: bool = True
-    text_certain: bool = True
-    path_moved: bool = False
+    context: Final[SessionContext]
+    path_known: Final[bool]
+    text_certain: Final[bool]
+    path_moved: Final[bool]
+
+    def __init__(
+        self, context: SessionContext, path_known: bool = True, text_certain: bool = True, path_moved: bool = False
+    ) -> None:
+        self.context, self.path_known = context, path_known
+        self.text_certain, self.path_moved = text_certain, path_moved
 
 
 def forgets_all(facts: Facts) -> bool:
@@ -93,11 +97,11 @@ def after(outlook: Outlook, verdict: Verdict, text: str) -> Outlook:
         return outlook
     context = outlook.context
     if changes_names(facts):
-        context = copy.copy(context)
+        context = replace(context)
         context.prepared, context.cursors = dict(context.prepared), dict(context.cursors)
         apply_names(context, facts, text)
     if facts.reshapes:
-        context = copy.copy(context)
+        context = replace(context)
         context.reshaped = True
     path_known, certain, moved = outlook.path_known, outlook.text_certain, outlook.path_moved
     if facts.opaque or (facts.functions and verdict.mark != "none"):
@@ -108,7 +112,7 @@ def after(outlook: Outlook, verdict: Verdict, text: str) -> Outlook:
             moved = True
             path_known = bool(name == "search_path" and value)
             if path_known:
-                context = copy.copy(context)
+                context = replace(context)
                 context.search_path = value
         if name == "" or name in PINNED_SETTINGS:
             certain = False
@@ -131,7 +135,7 @@ def without(outlook: Outlook, names: Literal["prepared", "cursors"], name: bytes
     text = name.decode(errors="replace")
     if text not in known:
         return outlook
-    context = copy.copy(outlook.context)
+    context = replace(outlook.context)
     setattr(context, names, {other: value for other, value in known.items() if other != text})
     return replace(outlook, context=context)
 

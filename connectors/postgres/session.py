@@ -59,7 +59,7 @@ class Session:
     @property
     def busy(self) -> bool:
         """The server owes an answer."""
-        return bool(self._state.queue) or not self._state.quiet
+        return len(self._state.queue) > 0 or not self._state.quiet
 
     @property
     def in_flight(self) -> int:
@@ -69,8 +69,8 @@ class Session:
     @property
     def progress(self) -> tuple[object, ...]:
         """Stays equal while the same statement runs, or while nothing does: for whoever looks from time to time."""
-        queue = self._state.queue
-        return (self._state.answered, queue[0], queue[0].step) if queue else (self._state.answered, self._state.group)
+        first = self._state.queue.first
+        return (self._state.answered, first, first.step) if first else (self._state.answered, self._state.group)
 
     @property
     def ended(self) -> bool:
@@ -110,13 +110,17 @@ class Session:
         """What may go to the server now. While a statement waits, so does what was sent with it: no locks are taken."""
         if self._admission.wait is not None or not self._state.to_server:
             return b""
-        return _joined(self._state.to_server)
+        parts, self._state.to_server = self._state.to_server, []
+        return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def take_to_client(self) -> bytes:
         if self._state.notices and not self._answers.half_sent:
             self._state.to_client += self._state.notices
             self._state.notices.clear()
-        return _joined(self._state.to_client) if self._state.to_client else b""
+        if not self._state.to_client:
+            return b""
+        parts, self._state.to_client = self._state.to_client, []
+        return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def ask_search_path(self) -> None:
         """Before the first statement, on servers that don't report it."""
@@ -129,9 +133,3 @@ class Session:
     def close(self) -> None:
         """Write down the outcomes that will never be known."""
         self._answers.close()
-
-
-def _joined(parts: list[bytes]) -> bytes:
-    data = parts[0] if len(parts) == 1 else b"".join(parts)
-    parts.clear()
-    return data

@@ -6,10 +6,9 @@ numbered from 1; `group` is the open one, `answered` the last that has its Ready
 
 from __future__ import annotations
 
-import copy
 import time
-from collections import deque
-from typing import Literal
+from dataclasses import replace
+from typing import Final, Literal
 
 from taprail.connectors.postgres.limits import Limits
 from taprail.connectors.postgres.names import Names, Unsettled
@@ -17,17 +16,20 @@ from taprail.connectors.postgres.outlook import Outlook
 from taprail.schemas.errors import SpoolError
 from taprail.schemas.guard import (
     Durability,
+    Ending,
     Guard,
     MaskPlan,
     Recorder,
     Request,
     Result,
     SessionContext,
+    Status,
     Ticket,
     Verdict,
 )
 
 AnswerKind = Literal["parse", "bind", "describe", "describe portal", "execute", "close", "sync", "query", "copy end"]
+_TAKEN_MAX: Final = 256
 OWN_PREFIX = b"_taprail"  # names of prepared statements and portals that clients may not use
 
 
@@ -66,8 +68,8 @@ class Run:
         self.request, self.verdict, self.ticket = request, verdict, ticket
         self.rows = self.size = self.size_in = self.masked = self.first_row_us = 0
         self.sqlstate = ""
-        self.result_status: Literal["ok", "error", "denied", "expired", "cancelled", "unknown"] = "unknown"
-        self.transaction: Literal["committed", "open", "rolled_back", "none", "unknown"] = "unknown"
+        self.result_status: Status = "unknown"
+        self.transaction: Ending = "unknown"
 
     @property
     def plan(self) -> MaskPlan | None:
@@ -142,6 +144,40 @@ class Answer:
         self.steps, self.step, self.insertions, self.calls = steps, 0, insertions, calls
 
 
+class Owed:
+    """The answers that the server owes, in order."""
+
+    __slots__ = ("_answers", "_at")
+
+    def __init__(self) -> None:
+        self._answers: list[Answer] = []
+        self._at = 0  # what stands before it has been taken
+
+    def __len__(self) -> int:
+        return len(self._answers) - self._at
+
+    @property
+    def first(self) -> Answer | None:
+        return self._answers[self._at] if self._at < len(self._answers) else None
+
+    def append(self, answer: Answer) -> None:
+        self._answers.append(answer)
+
+    def take(self) -> Answer:
+        answer = self._answers[self._at]
+        self._at += 1
+        if self._at == len(self._answers) or self._at == _TAKEN_MAX:
+            self._answers, self._at = self._answers[self._at :], 0
+        return answer
+
+    def all(self) -> list[Answer]:
+        return self._answers[self._at :]
+
+    def put(self, answers: list[Answer]) -> None:
+        """These instead of all."""
+        self._answers, self._at = answers, 0
+
+
 class State:
     """One session between a client and a server, without sockets. Only this module's users change it."""
 
@@ -162,7 +198,7 @@ class State:
         self.to_server: list[bytes] = []
         self.to_client: list[bytes] = []
         self.notices: list[bytes] = []  # ours, for the client, as soon as no message is half sent
-        self.queue: deque[Answer] = deque()
+        self.queue = Owed()
         self.statements: Names[Prepared] = Names()
         self.portals: Names[Portal] = Names()
         self.group, self.answered = 1, 0
@@ -207,7 +243,7 @@ class State:
 
     def change_context(self) -> SessionContext:
         """The context, to be changed: a copy, for what was asked under the old one keeps that."""
-        self.context = copy.copy(self.context)
+        self.context = replace(self.context)
         self.context.prepared, self.context.cursors = dict(self.context.prepared), dict(self.context.cursors)
         return self.context
 

@@ -12,21 +12,23 @@ forge one, for they hold no zero byte and every length begins with one.
 from __future__ import annotations
 
 import re
-import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from struct import Struct as Layout
-from typing import Literal
+from typing import Final, Literal
+from zlib import crc32
 
+from librt.strings import BytesWriter, write_i16_be, write_i32_be, write_i64_be
 from msgspec import Struct
+from mypy_extensions import i32, i64
 
 Kind = Literal["statement", "outcome", "session"]
 KINDS: tuple[Kind, ...] = ("statement", "outcome", "session")
 _CODES: dict[Kind, int] = {kind: code for code, kind in enumerate(KINDS)}
 _LENGTH = Layout(">I")
 _HEAD = Layout(">IQQBH")
-_CHECKED, _NAMED = Layout(">II"), Layout(">QQBH")  # the same in two: length and checksum, and what they cover
-RECORD_BYTES_MAX = 900_000  # Kafka takes 1 MiB by default, frame and headers included
+_LENGTH_BYTES: Final = 4
+RECORD_BYTES_MAX: Final = 900_000  # Kafka takes 1 MiB by default, frame and headers included
 _FRAME_BYTES_MIN, _LENGTH_MAX = _LENGTH.size + _HEAD.size, 2 * RECORD_BYTES_MAX
 # Where a length from _HEAD.size (00000017) to a bit above _LENGTH_MAX (001b7740) may stand; zeros aren't one.
 _BEGINNINGS = re.compile(rb"(?=\x00(?:\x00(?:\x00[\x17-\xff]|[\x01-\xff])|[\x01-\x1b]))")
@@ -51,10 +53,21 @@ class Damage(Struct, frozen=True):
     torn: bool
 
 
-def encode(sequence: int, finishes: int, kind: Kind, key: bytes, body: bytes) -> bytes:
-    named = _NAMED.pack(sequence, finishes, _CODES[kind], len(key)) + key
-    checksum = zlib.crc32(body, zlib.crc32(named))
-    return _CHECKED.pack(_LENGTH.size + len(named) + len(body), checksum) + named + body
+def encode(sequence: i64, finishes: i64, kind: Kind, key: bytes, body: bytes) -> bytes:
+    covered = BytesWriter()
+    write_i64_be(covered, sequence)
+    write_i64_be(covered, finishes)
+    covered.append(_CODES[kind])
+    write_i16_be(covered, len(key))
+    covered.write(key)
+    covered.write(body)
+    content = covered.getvalue()
+    checksum: i64 = crc32(content)
+    whole = BytesWriter()
+    write_i32_be(whole, _LENGTH_BYTES + len(content))
+    write_i32_be(whole, i32(checksum - (1 << 32) if checksum >> 31 else checksum))  # the same bits, as a signed number
+    whole.write(content)
+    return whole.getvalue()
 
 
 def read(
@@ -116,7 +129,7 @@ def _frame(data: bytes, start: int, length: int, position: int) -> Frame | None:
         return None
     checksum, sequence, finishes, kind, key_bytes = _HEAD.unpack_from(data, start + _LENGTH.size)
     body = start + _FRAME_BYTES_MIN + key_bytes
-    if body > end or kind >= len(KINDS) or zlib.crc32(memoryview(data)[start + 2 * _LENGTH.size : end]) != checksum:
+    if body > end or kind >= len(KINDS) or crc32(memoryview(data)[start + 2 * _LENGTH.size : end]) != checksum:
         return None
     key = data[start + _FRAME_BYTES_MIN : body].decode(errors="replace")
     return Frame(sequence, finishes, KINDS[kind], key, data[body:end], position + end)

@@ -22,7 +22,7 @@ from pathlib import Path
 
 from taprail.connectors.spool import frames
 from taprail.connectors.spool.files import Position, Teller, place_of
-from taprail.connectors.spool.frames import Frame, Kind
+from taprail.connectors.spool.frames import RECORD_BYTES_MAX, Frame, Kind
 from taprail.schemas.errors import SpoolError
 
 SEGMENT_BYTES = 16 << 20
@@ -53,6 +53,7 @@ class Spool:
         self.directory = directory
         # Room comes back a segment at a time: a small spool has small ones.
         self._bytes_max, self._segment_bytes = bytes_max, min(segment_bytes, bytes_max // 4)
+        self._room = int(bytes_max * (1 - RESERVE))
         self._disk = ThreadPoolExecutor(1, "spool-disk")
         self._settling: list[Future[None]] = []  # what ended segments still need to be on the disk
         self.wake: Callable[[], None] = lambda: None  # called when there is something new for a publisher that sleeps
@@ -73,23 +74,22 @@ class Spool:
             ) from error
         self.is_closed = False
 
-    def append(self, kind: Kind, key: str, encode: Callable[[int, int], bytes], *, finishes: int = 0) -> int:
-        """Write down one record; `encode` is given its epoch and sequence. Returns the sequence.
+    def append(self, kind: Kind, key: str, body: bytes, *, finishes: int = 0) -> int:
+        """Write down one record, whose number is the one after `sequence`; returns that number.
 
         `finishes` is the statement (its sequence in this epoch) that this record ends: its outcome, or the record
         under which a held statement runs. Raises SpoolError where the
         record can't be taken; then nothing was written and no sequence number was used.
         """
         sequence = self.sequence + 1
-        data = frames.encode(sequence, finishes, kind, key.encode(), encode(self.epoch, sequence))
-        if len(data) > frames.RECORD_BYTES_MAX:
+        data = frames.encode(sequence, finishes, kind, key.encode(), body)
+        if len(data) > RECORD_BYTES_MAX:
             raise SpoolError(
                 f"a record of {len(data)} bytes is more than can be written down", hint="send a smaller statement"
             )
         if self._current.length >= self._segment_bytes:
             self._roll()  # even when it is full: what isn't the current segment can be released
-        room = self._bytes_max if kind == "outcome" else self._bytes_max * (1 - RESERVE)
-        if self._bytes + len(data) > room:
+        if self._bytes + len(data) > (self._bytes_max if kind == "outcome" else self._room):
             raise SpoolError(
                 f"the spool is full ({self._bytes_max} bytes)",
                 hint="Kafka must take its records first: is the broker up, and the tap allowed to write?",

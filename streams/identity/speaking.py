@@ -11,11 +11,11 @@ this service's sessions, and for as long as it says.
 
 from __future__ import annotations
 
-import copy
 from collections import OrderedDict
+from dataclasses import replace
 from typing import Literal
 
-from msgspec.structs import replace
+from msgspec import structs
 
 from taprail.connectors.postgres.proxy import Hooks
 from taprail.schemas.errors import RefusedError, SpoolError
@@ -66,9 +66,7 @@ class Named:
                 "a comment may hold what the service has signed, not a person's own token",
                 hint="the server writes comments into its log; pass the token when connecting",
             )
-        named = copy.copy(session)
-        named.person = spoken.person
-        made = replace(request, session=named)
+        made = replace(request, session=replace(session, person=spoken.person))
         self._judged[id(request)] = request, made
         while len(self._judged) > JUDGED_MAX:
             self._judged.popitem(last=False)
@@ -157,7 +155,7 @@ def listening(hooks: Hooks, speakers: Speakers) -> Hooks:
     if not speakers.any_may_speak:
         return hooks
     named = Named(speakers)
-    return replace(
+    return structs.replace(
         hooks,
         guard=SpeakingGuard(hooks.guard, named),
         recorder=SpeakingRecorder(hooks.recorder, named),

@@ -6,19 +6,19 @@ Names are as the parser folds them. Source: PostgreSQL's parsenodes.h, as libpg_
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from dataclasses import replace
+from typing import Any, Literal
 
-from msgspec.structs import replace
 from postgast import pg_query_pb2 as pb
 
-from taprail.schemas.guard import Facts
+from taprail.schemas.guard import Facts, Transaction
 from taprail.schemas.records import RelationUse
 from taprail.streams.policy.tags import UNMARKABLE, tag_of
 
 _WRITING = {"InsertStmt", "UpdateStmt", "DeleteStmt", "MergeStmt"}
 _BODIES = {"SelectStmt", *_WRITING}
 _QUERIES = ("select_stmt", "insert_stmt", "update_stmt", "delete_stmt", "merge_stmt")
-_TRANSACTIONS = {
+_TRANSACTIONS: dict[int, Transaction] = {
     1: "begin",
     2: "begin",
     3: "commit",
@@ -239,7 +239,7 @@ def _copy(facts: Facts, statement: Any) -> Facts:
         functions = (*functions, "copy program")
     elif statement.filename:
         functions = (*functions, "copy file")
-    direction = "in" if statement.is_from else "out"
+    direction: Literal["in", "out"] = "in" if statement.is_from else "out"
     writes = statement.is_from or (facts.writes and _writes_inside(statement))
     return replace(facts, copy=direction, functions=functions, writes=writes)
 

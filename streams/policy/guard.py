@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
 from msgspec import json
-from msgspec.structs import replace
 
 from taprail.connectors.postgres.outlook import inert
 from taprail.schemas.errors import RefusedError

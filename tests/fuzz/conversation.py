@@ -7,9 +7,9 @@ was judged, allowed and written down before. The reader here shares no code with
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 import postgast
-from msgspec.structs import replace
 
 from taprail.connectors.postgres.limits import Limits
 from taprail.connectors.postgres.session import Session

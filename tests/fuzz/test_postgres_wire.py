@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import postgast
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from msgspec.structs import replace
 
 from taprail.connectors.postgres import messages as wire
 from taprail.connectors.postgres.session import Session

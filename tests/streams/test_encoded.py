@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from hypothesis import given
 from hypothesis import strategies as st
-from msgspec.structs import replace
 
 from taprail.schemas import avro
 from taprail.schemas.envelope import Sealer

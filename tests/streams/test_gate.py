@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -92,5 +93,5 @@ async def test_an_approval_runs_once() -> None:
 
 async def test_a_catalog_that_changed_meanwhile_voids_the_approval() -> None:
     guard = StillTheSame()
-    guard.verdict = structs.replace(VERDICT, catalog_epoch=4)
+    guard.verdict = replace(VERDICT, catalog_epoch=4)
     assert await _answer(_decision(), guard=guard) == (False, "denied")

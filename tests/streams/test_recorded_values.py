@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import tempfile
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import json
 
-from taprail.connectors.spool.frames import RECORD_BYTES_MAX
+from taprail.connectors.spool.spool import Spool
 from taprail.schemas import avro
 from taprail.schemas.errors import SignatureError
 from taprail.schemas.guard import Facts, Request, SessionContext, Verdict
@@ -18,7 +20,8 @@ from taprail.streams.policy import sql
 from taprail.streams.policy.facts import facts_of
 from taprail.streams.recording import HASH_ALGORITHM, VALUES_BYTES_MAX, SpoolRecorder
 from taprail.streams.values import Cut, Hashes, Values
-from tests.streams.test_recording import MARK_KEY, SEALER, ListSpool
+from tests.streams.test_recording import MARK_KEY, SEALER
+from tests.streams.test_recording import kept as frames_of
 
 ANN = Person("ann", "ann@example.com", "person")
 PASSWORD = "correct-horse-4711"
@@ -30,14 +33,15 @@ def recorded(text: str, *parameters: bytes | None, action: str = "allow", hashed
         facts = facts_of(sql.parse(text).stmts[0].stmt)
     except Exception:
         facts = Facts("")
-    spool = ListSpool()
     context = SessionContext("s-1", "tap-1", "prod", "local", "prod", "app", ANN, "oidc")
     verdict = Verdict(action, facts, sql.normalise(text), "f1", "v1")
-    recorder = SpoolRecorder(spool, SEALER, MARK_KEY, "hashed" if hashed else "encrypted")
-    recorder.statement(Request(text, context, "extended", parameters), verdict)
-    ((_, _, body),) = spool.kept
-    assert len(body) < RECORD_BYTES_MAX
-    return avro.decoder(Statement)(body)
+    with tempfile.TemporaryDirectory() as folder:
+        spool = Spool(Path(folder))
+        recorder = SpoolRecorder(spool, SEALER, MARK_KEY, "hashed" if hashed else "encrypted")
+        recorder.statement(Request(text, context, "extended", parameters), verdict)
+        spool.close()
+        (frame,) = frames_of(spool)
+    return avro.decoder(Statement)(frame.body)
 
 
 def values(record: Statement) -> Values:

@@ -5,8 +5,9 @@ The table of all known classes, with the tests of those that stand elsewhere, is
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
-from msgspec.structs import replace
 
 from taprail.connectors.postgres import messages as wire
 from taprail.connectors.postgres.cancel import CancelKeys

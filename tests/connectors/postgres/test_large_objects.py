@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import struct
 import subprocess
+from dataclasses import replace
 
 import pytest
-from msgspec.structs import replace
 
 from taprail.connectors.local.postgres import installed_psql
 from taprail.connectors.postgres import large_objects

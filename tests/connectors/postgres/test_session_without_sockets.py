@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
-from msgspec.structs import replace
 
 from taprail.connectors.postgres import messages as wire
 from taprail.connectors.postgres.limits import Limits

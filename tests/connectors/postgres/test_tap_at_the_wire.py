@@ -9,13 +9,14 @@ import socket
 import ssl
 import subprocess
 import threading
+from dataclasses import replace
 
 import psycopg
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from msgspec.structs import replace
+from msgspec import structs
 
 from taprail.connectors.postgres import messages as wire
 from taprail.connectors.postgres import startup
@@ -130,21 +131,23 @@ def test_tls_to_the_server_with_its_name_verified(beds, tmp_path, role):
     trusting = ssl.create_default_context(cafile=str(tmp_path / "certificate.pem"))
     there = {"host": "127.0.0.1", "port": behind.port, "role": role[0], "password": role[1], "ssl": trusting}
     target = bed.target
-    bed.target = lambda login: replace(target(login), **there, ssl_hostname="localhost")
+    bed.target = lambda login: structs.replace(target(login), **there, ssl_hostname="localhost")
     with bed.connect() as connection:
         assert connection.execute("SELECT repeat('x', 1000000)").fetchone() == ("x" * 1_000_000,)
         threading.Timer(0.3, connection.cancel_safe).start()
         with pytest.raises(psycopg.errors.QueryCanceled):
             connection.execute("SELECT pg_sleep(20)")
     for wrong in ({"ssl_hostname": "elsewhere"}, {"ssl": None, "role": "ann", "password": "a.good.token"}):
-        bed.target = lambda login, wrong=wrong: replace(target(login), **there | {"ssl_hostname": "localhost"} | wrong)
+        bed.target = lambda login, wrong=wrong: structs.replace(
+            target(login), **there | {"ssl_hostname": "localhost"} | wrong
+        )
         with pytest.raises(psycopg.OperationalError, match=r"no TLS with server|in the clear|refused the tap"):
             bed.connect()
 
 
 def test_a_server_that_has_no_tls_is_refused_where_tls_is_asked_for(bed):
     target = bed.target
-    bed.target = lambda login: replace(target(login), ssl=ssl.create_default_context())
+    bed.target = lambda login: structs.replace(target(login), ssl=ssl.create_default_context())
     with pytest.raises(psycopg.OperationalError, match="doesn't speak TLS"):
         bed.connect()
 
@@ -152,7 +155,7 @@ def test_a_server_that_has_no_tls_is_refused_where_tls_is_asked_for(bed):
 def test_md5_answers_are_what_libpq_computes(bed):
     with bed.direct() as direct:
         stored = direct.pgconn.encrypt_password(b"secret", b"app", b"md5")
-    target = replace(bed.target(Login("u", "d", "", "", False)), role="app", password="secret")
+    target = structs.replace(bed.target(Login("u", "d", "", "", False)), role="app", password="secret")
     assert md5_response(target, b"salt") == b"md5" + hashlib.md5(stored[3:] + b"salt").hexdigest().encode()
 
 
@@ -255,13 +258,13 @@ def test_a_wrong_cancel_key_cancels_nothing(bed):
 def test_an_unreachable_server_and_an_unknown_database_are_named(bed):
     with pytest.raises(psycopg.OperationalError, match='database "nowhere" does not exist'):
         bed.connect(dbname="nowhere")
-    bed.target, target = (lambda login: replace(target(login), port=1)), bed.target
+    bed.target, target = (lambda login: structs.replace(target(login), port=1)), bed.target
     with pytest.raises(psycopg.OperationalError, match="can't reach server main"):
         bed.connect()
 
 
 def test_a_wrong_role_password_is_not_told_to_clients(bed):
-    bed.target, target = (lambda login: replace(target(login), password="wrong")), bed.target
+    bed.target, target = (lambda login: structs.replace(target(login), password="wrong")), bed.target
     with pytest.raises(psycopg.OperationalError, match="refused the tap's role") as raised:
         bed.connect()
     assert "wrong" not in str(raised.value)

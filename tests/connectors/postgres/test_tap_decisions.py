@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from dataclasses import replace
 
 import psycopg
 import pytest
-from msgspec.structs import replace
 from psycopg import pq
 
 from taprail.schemas.errors import RefusedError

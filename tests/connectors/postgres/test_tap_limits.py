@@ -5,10 +5,11 @@ from __future__ import annotations
 import socket
 import threading
 import time
+from dataclasses import replace
 
 import psycopg
 import pytest
-from msgspec.structs import replace
+from msgspec import structs
 
 from taprail.connectors.postgres import messages as wire
 from taprail.connectors.postgres import startup, timeouts
@@ -263,7 +264,7 @@ def negotiate(version, *unknown):
 def test_a_server_that_speaks_3_0_only(bed, minor):
     server = OldServer(*([negotiate(3 << 16)] if minor else []))
     target = bed.target
-    bed.target = lambda login: replace(target(login), port=server.port, minor=minor)
+    bed.target = lambda login: structs.replace(target(login), port=server.port, minor=minor)
     with bed.connect():
         assert server.asked[4:8] == startup.startup_packet({}, minor)[4:8]
     server.close()
@@ -273,7 +274,7 @@ def test_a_server_that_speaks_3_0_only(bed, minor):
 def test_a_server_that_negotiates_what_was_not_asked_for(bed, answer):
     server = OldServer(answer)
     target = bed.target
-    bed.target = lambda login: replace(target(login), port=server.port)
+    bed.target = lambda login: structs.replace(target(login), port=server.port)
     with pytest.raises(psycopg.OperationalError, match="negotiates protocol"):
         bed.connect()
     server.close()

@@ -63,13 +63,12 @@ def test_pipelines_keep_their_order(bed):
 
 
 def test_an_error_in_a_pipeline_leaves_the_rest_unrun(bed):
-    with bed.connect() as connection:
-        with pytest.raises(psycopg.errors.DivisionByZero), connection.pipeline() as pipeline:
-            connection.execute("SELECT 1")
-            connection.execute("SELECT 1/0")
-            connection.execute("SELECT 2")
-            pipeline.sync()
-        assert connection.execute("SELECT 3").fetchone() == (3,)
+    client = Wire(bed, user="trusted")
+    client.read()
+    texts = (b"SELECT 1", b"SELECT 1/0", b"SELECT 2")  # all are sent before the first is answered
+    statements = [wire.parse(b"", text) + wire.bind(b"", b"") + wire.execute(b"") for text in texts]
+    assert kinds(client.ask(*statements, wire.SYNC_MESSAGE)) == "12DC1EZ"  # planning fails, in Bind
+    assert kinds(client.ask(wire.query(b"SELECT 3"))) == "TDCZ"
     bed.settle(lambda: len(bed.recorder.outcomes) == len(bed.recorder.statements))
     statuses = {text: (status, transaction) for text, status, _, transaction in bed.recorder.ended()}
     assert statuses["SELECT 1/0"] == ("error", "rolled_back")

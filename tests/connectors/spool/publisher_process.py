@@ -21,8 +21,8 @@ async def main() -> None:
     publisher = PublisherProcess(spool, job)
     publisher.start()
     while True:
-        statement = spool.append("statement", f"s-{spool.sequence % 5}", lambda e, s: b"x" * 100)
-        outcome = spool.append("outcome", f"s-{spool.sequence % 5}", lambda e, s: b"y" * 60, finishes=statement)
+        statement = spool.append("statement", f"s-{spool.sequence % 5}", b"x" * 100)
+        outcome = spool.append("outcome", f"s-{spool.sequence % 5}", b"y" * 60, finishes=statement)
         sys.stdout.write(f"{spool.epoch} {outcome} {publisher.pid}\n")
         sys.stdout.flush()
         await asyncio.sleep(0.001)

@@ -20,7 +20,7 @@ def segments(directory: Path) -> int:
 
 def append(spool: Spool, count: int = 1) -> None:
     for _ in range(count):
-        spool.append("statement", "s-1", lambda e, s: b"x" * 200)
+        spool.append("statement", "s-1", b"x" * 200)
 
 
 class Disk:

@@ -112,8 +112,8 @@ class Drained:
 def _append(spool: Spool, count: int) -> None:
     for number in range(count):
         key = f"s-{number % 5}"
-        statement = spool.append("statement", key, lambda e, s: b"statement %d" % s)
-        spool.append("outcome", key, lambda e, s: b"outcome %d" % s, finishes=statement)
+        statement = spool.append("statement", key, b"statement %d" % (spool.sequence + 1))
+        spool.append("outcome", key, b"outcome %d" % (spool.sequence + 1), finishes=statement)
 
 
 def test_what_is_recorded_comes_framed_and_its_segments_go(stack: Endpoints, tmp_path: Path) -> None:
@@ -338,7 +338,7 @@ def test_nothing_overtakes_a_record_that_kafka_refuses(
     _limit(endpoint, "taprail.statements", 2_000)
     with _publishing(spool, topics, endpoint):
         _append(spool, 20)
-        large = spool.append("statement", "s-0", lambda e, s: secrets.token_bytes(5_000))
+        large = spool.append("statement", "s-0", secrets.token_bytes(5_000))
         _append(spool, 200)
         topics.read_until(lambda: len(topics.passed[spool.epoch]) >= 40)
         assert "Kafka refused a record" in caplog.text

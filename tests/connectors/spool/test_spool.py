@@ -18,7 +18,11 @@ from taprail.connectors.spool.spool import Spool
 from taprail.schemas.errors import SpoolError
 
 
-def _body(epoch: int, sequence: int) -> bytes:
+def _body(spool: Spool) -> bytes:
+    return _body_of(spool.epoch, spool.sequence + 1)
+
+
+def _body_of(epoch: int, sequence: int) -> bytes:
     return f"{epoch}:{sequence}".encode()
 
 
@@ -29,9 +33,9 @@ def _sequences(spool: Spool, position: Position | None = None) -> list[int]:
 def test_records_come_back_in_order_with_their_epoch_and_sequence(tmp_path: Path) -> None:
     spool = Spool(tmp_path)
     for _ in range(5):
-        spool.append("statement", "s-1", _body)
+        spool.append("statement", "s-1", _body(spool))
     found = list(files.read(spool.directory, Position()))
-    assert [f.body for _, f in found] == [_body(spool.epoch, n) for n in range(1, 6)]
+    assert [f.body for _, f in found] == [_body_of(spool.epoch, n) for n in range(1, 6)]
     assert _sequences(spool, found[2][0]) == [4, 5]
 
 
@@ -47,7 +51,7 @@ def test_a_full_spool_refuses_and_uses_no_number(tmp_path: Path) -> None:
     spool = Spool(tmp_path, bytes_max=1000)
     with pytest.raises(SpoolError, match="the spool is full"):
         for _ in range(100):
-            spool.append("statement", "s-1", _body)
+            spool.append("statement", "s-1", _body(spool))
     held = spool.sequence
     assert _sequences(spool) == list(range(1, held + 1))
 
@@ -58,11 +62,11 @@ def test_a_full_spool_still_takes_the_ends_of_statements(tmp_path: Path) -> None
     running = []
     with pytest.raises(SpoolError, match="the spool is full"):
         while True:
-            running.append(spool.append("statement", "s-1", lambda e, s: b"x" * 10_000))
+            running.append(spool.append("statement", "s-1", b"x" * 10_000))
     with pytest.raises(SpoolError, match="the spool is full"):
-        spool.append("session", "s-2", lambda e, s: b"x" * 10_000)
+        spool.append("session", "s-2", b"x" * 10_000)
     for sequence in running:
-        spool.append("outcome", "s-1", _body, finishes=sequence)
+        spool.append("outcome", "s-1", _body(spool), finishes=sequence)
     *_, (everything, _) = files.read(spool.directory, Position())
     spool.release(everything)
     (left,) = tmp_path.glob("*.seg")
@@ -77,8 +81,8 @@ def test_a_full_spool_takes_records_again_when_kafka_has_them(tmp_path: Path, bo
         before = spool.sequence
         with pytest.raises(SpoolError, match="the spool is full"):
             while True:
-                sequence = spool.append("statement", "s-1", lambda e, s: b"x" * body_bytes)
-                spool.append("outcome", "s-1", _body, finishes=sequence)
+                sequence = spool.append("statement", "s-1", b"x" * body_bytes)
+                spool.append("outcome", "s-1", _body(spool), finishes=sequence)
         assert spool.sequence > before
         *_, (everything, _) = files.read(spool.directory, Position())
         spool.release(everything)
@@ -98,11 +102,11 @@ resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, resource.RLIM_INFINITY))
 refused = 0
 while refused < 3:
     try:
-        spool.append("statement", "s-1", lambda e, s: b"x" * 777)
+        spool.append("statement", "s-1", b"x" * 777)
     except SpoolError as error:
         refused += 1
 resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
-spool.append("statement", "s-1", lambda e, s: b"after")
+spool.append("statement", "s-1", b"after")
 print(spool.sequence)
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60)
@@ -126,7 +130,7 @@ def test_a_new_epoch_is_greater_even_where_the_memory_is_lost(tmp_path: Path) ->
 def test_a_torn_tail_is_left_out_and_the_rest_is_kept(tmp_path: Path) -> None:
     spool = Spool(tmp_path)
     for _ in range(3):
-        spool.append("statement", "s-1", _body)
+        spool.append("statement", "s-1", _body(spool))
     spool.close()
     (segment,) = tmp_path.glob("*.seg")
     os.truncate(segment, segment.stat().st_size - 1)
@@ -135,18 +139,18 @@ def test_a_torn_tail_is_left_out_and_the_rest_is_kept(tmp_path: Path) -> None:
 
 def test_statements_without_an_outcome_are_found_after_a_crash(tmp_path: Path) -> None:
     spool = Spool(tmp_path)
-    ended = spool.append("statement", "s-1", _body)
-    lost = spool.append("statement", "s-1", _body)
-    spool.append("outcome", "s-1", _body, finishes=ended)
+    ended = spool.append("statement", "s-1", _body(spool))
+    lost = spool.append("statement", "s-1", _body(spool))
+    spool.append("outcome", "s-1", _body(spool), finishes=ended)
     spool.close()
     assert [f.sequence for f in Spool(tmp_path).unfinished()] == [lost]
 
 
 def test_segments_go_when_kafka_has_them_and_their_statements_ended(tmp_path: Path) -> None:
     spool = Spool(tmp_path, segment_bytes=100)
-    statements = [spool.append("statement", "s-1", _body) for _ in range(20)]
+    statements = [spool.append("statement", "s-1", _body(spool)) for _ in range(20)]
     for statement in statements[1:]:
-        spool.append("outcome", "s-1", _body, finishes=statement)
+        spool.append("outcome", "s-1", _body(spool), finishes=statement)
     (*_, (end, _)) = files.read(spool.directory, Position())
     before = len(list(tmp_path.glob("*.seg")))
     spool.release(end)
@@ -176,7 +180,7 @@ def test_a_damaged_byte_costs_one_record_at_most_and_is_told(
     if lost:
         assert bytes(data).endswith(copy.read_bytes())
     # What is missing at the end is missed all the same, by the number that the new epoch leaves out.
-    assert after.append("statement", "s-1", _body) == (2 if lost == {20} else 1)
+    assert after.append("statement", "s-1", _body(after)) == (2 if lost == {20} else 1)
 
 
 @settings(max_examples=50, deadline=None)
@@ -214,14 +218,14 @@ def test_damage_is_told_once_and_the_rest_goes_on(tmp_path: Path, caplog: pytest
 def test_damage_that_comes_while_the_tap_runs_is_told_as_well(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     spool = Spool(tmp_path)
     for _ in range(3):
-        spool.append("statement", "s-1", _body)
+        spool.append("statement", "s-1", _body(spool))
     (segment,) = tmp_path.glob("*.seg")
     with segment.open("r+b") as file:
         file.seek(segment.stat().st_size // 2)
         file.write(b"?")
     assert _sequences(spool) == [1, 3]
     assert "is damaged" in caplog.text
-    spool.append("statement", "s-1", _body)
+    spool.append("statement", "s-1", _body(spool))
     assert _sequences(spool) == [1, 3, 4]
 
 
@@ -231,7 +235,7 @@ def test_zeros_where_a_power_cut_left_them_are_missed(tmp_path: Path) -> None:
     segment.write_bytes(segment.read_bytes() + bytes(5_000_000))
     spool = Spool(tmp_path)
     assert _sequences(spool) == list(range(1, 21))
-    assert spool.append("statement", "s-1", _body) == 2
+    assert spool.append("statement", "s-1", _body(spool)) == 2
 
 
 def test_a_crash_in_mid_write_loses_nothing_and_is_no_damage(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -241,14 +245,14 @@ def test_a_crash_in_mid_write_loses_nothing_and_is_no_damage(tmp_path: Path, cap
     spool = Spool(tmp_path)
     assert not [r for r in caplog.records if r.levelname == "ERROR"]
     assert not list(tmp_path.glob("*.damaged"))
-    assert spool.append("statement", "s-1", _body) == 1
+    assert spool.append("statement", "s-1", _body(spool)) == 1
 
 
 def _written(directory: Path) -> Path:
     """The segment of a spool with twenty records, closed."""
     spool = Spool(directory)
     for _ in range(20):
-        spool.append("statement", "session", _body)
+        spool.append("statement", "session", _body(spool))
     spool.close()
     (segment,) = directory.glob("*.seg")
     return segment
@@ -261,7 +265,7 @@ from taprail.connectors.spool import frames
 from taprail.connectors.spool.spool import Spool
 spool = Spool(Path({str(tmp_path)!r}))
 while True:
-    print(spool.append("statement", "s-1", lambda e, s: b"x" * 300), flush=True)
+    print(spool.append("statement", "s-1", b"x" * 300), flush=True)
 """
     with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None

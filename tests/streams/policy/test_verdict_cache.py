@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from msgspec import structs
 
 from taprail.schemas.guard import KEEP, Field, Keep, Request, Verdict
 from taprail.streams.policy import guard as module
@@ -186,4 +186,4 @@ def test_a_column_that_came_after_the_catalog_was_read_is_unproven() -> None:
     shown = [plan.action(Field("x", oid, number, TEXT, 0)) for number in (1, 3, newest, newest + 1, -6, 0)]
     assert [isinstance(action, Keep) for action in shown] == [True, False, False, False, True, False]
     assert plan.action(Field("x", 1, 1, TEXT, 0)) != KEEP
-    assert structs.replace(plan, newest={}).action(Field("x", oid, newest + 1, TEXT, 0)) == KEEP
+    assert replace(plan, newest={}).action(Field("x", oid, newest + 1, TEXT, 0)) == KEEP
