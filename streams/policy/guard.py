@@ -13,18 +13,19 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
-from msgspec import json
+from msgspec import json, structs
 
 from taprail.connectors.postgres.outlook import inert
 from taprail.schemas.errors import RefusedError
 from taprail.schemas.guard import Catalog, Facts, MaskPlan, Part, RelationInfo, Request, SessionContext, Verdict
 from taprail.schemas.records import RelationUse
 from taprail.streams.masking import plan as masking
-from taprail.streams.policy import sizes, sql
+from taprail.streams.policy import sql
 from taprail.streams.policy.decision import Case, Decision, RuleSettings
 from taprail.streams.policy.facts import facts_of
 from taprail.streams.policy.lineage import column_lineage
 from taprail.streams.policy.rules import RULES
+from taprail.streams.policy.sizes import LONG_CHARACTERS, TEXT_BYTES_KEPT
 
 VERDICTS_MAX, SESSIONS_MAX = 50_000, 10_000
 _END = "; \n\t"
@@ -145,9 +146,7 @@ class PolicyGuard:
         seat = self._seats.get(session.session)
         if seat is None or not seat.holds(session):
             seat = self._sit(session)
-        if (
-            len(request.text) > sizes.LONG_CHARACTERS
-        ):  # what is normalised of it is its beginning: no key, and too large
+        if len(request.text) > LONG_CHARACTERS:  # what is normalised of it is its beginning: no key, and too large
             return self._judge(request.text, sql.normalise(request.text), session, catalog)
         shelf = seat.shelf
         if shelf.epoch != catalog.epoch:
@@ -221,9 +220,9 @@ class PolicyGuard:
         masked = not clear and masking.reaches(facts, _judged(facts, relations), catalog)
         case = Case(facts, node, arguments, session, catalog, relations, masked, self._settings)
         decision = _first([d for rule in RULES if (d := rule(case)) is not None])
-        if decision is not None and decision.action == "hold" and len(text.encode()) > sizes.TEXT_BYTES_KEPT:
-            hint = f"whoever approves must see all of it: send at most {sizes.TEXT_BYTES_KEPT} bytes at once"
-            decision = replace(decision, action="deny", hint=hint)
+        if decision is not None and decision.action == "hold" and len(text.encode()) > TEXT_BYTES_KEPT:
+            hint = f"whoever approves must see all of it: send at most {TEXT_BYTES_KEPT} bytes at once"
+            decision = structs.replace(decision, action="deny", hint=hint)
         plan = masking.plan(facts, node, session, catalog) if masked else None
         return self._verdict(facts, normalised, catalog, decision, plan, relations)
 
@@ -252,7 +251,7 @@ class PolicyGuard:
             mark=mark,
             mask=plan,
             relations=tuple(map(_classified, facts.relations, relations)),
-            lineage=_lineage(normalised, relations) if len(normalised) <= sizes.LONG_CHARACTERS else (),
+            lineage=_lineage(normalised, relations) if len(normalised) <= LONG_CHARACTERS else (),
             inert=inert(facts, mark) and not facts.utility and facts.tag != "SELECT INTO",
         )
         if decision is None:

@@ -8,13 +8,16 @@ strings, names and comments as the server's does; where it were wrong, only that
 from __future__ import annotations
 
 import re
+from typing import Final
 
 from taprail.schemas.errors import RefusedError
 
-TEXT_BYTES_MAX = 16 << 20
-TOKENS_MAX = 1_000_000  # two seconds and 200 MB at most, on a core of 2024
-LONG_CHARACTERS = 64 << 10  # a text above it is judged each time anew, and recorded with its beginning normalised
-TEXT_BYTES_KEPT = 256 << 10  # of a text, in a record: Kafka takes 1 MiB
+TEXT_BYTES_MAX: Final = 16 << 20
+TOKENS_MAX: Final = 1_000_000  # two seconds and 200 MB at most, on a core of 2024
+LONG_CHARACTERS: Final = (
+    64 << 10
+)  # a text above it is judged each time anew, and recorded with its beginning normalised
+TEXT_BYTES_KEPT: Final = 256 << 10  # of a text, in a record: Kafka takes 1 MiB
 
 # A comment that holds another one ends where the first does: what follows is counted, which is no harm. What isn't
 # closed reaches to the end, as it does for the server, which refuses it: no place is looked at twice.

@@ -13,12 +13,12 @@ import os
 import secrets
 import signal
 import sys
-from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
 import uvloop
+from msgspec.structs import replace
 
 from taprail.connectors.postgres.limits import Limits
 from taprail.connectors.postgres.proxy import Hooks, Proxy, Serving
