@@ -333,6 +333,8 @@ def problems(loaded: Loaded) -> list[str]:
     files += [(f"keys.control_public.{k}", v) for k, v in loaded.settings.keys.control_public.items()]
     files += [("tap.client_ca_file", tap.client_ca_file), ("tap.client_crl_file", tap.client_crl_file)]
     found += [f"{name}: {loaded.path(v)} isn't there" for name, v in files if v and not loaded.path(v).exists()]
+    if loaded.settings.identity.groups_from != "token" and not loaded.settings.keys.control_public:
+        found.append("identity.groups_from: without keys.control_public no identity is believed, so nobody comes in")
     if not tap.certificate and not tap.plaintext_tokens:
         found.append("tap: without tap.certificate nobody can sign in with a token; set it, or tap.plaintext_tokens")
     return found

@@ -72,7 +72,7 @@ class Scim:
         except ScimError as error:
             return Answer(error.status, error.body())
         except StackError as error:
-            _log.error("%s %s: %s", request.method, request.path, error)
+            _log.error("%s %r: %s", request.method, request.path, error)
             failure = ScimError(503, "the change isn't known to be written: send it again")
             return Answer(503, failure.body(), {"Retry-After": str(RETRY_SECONDS)})
 
@@ -123,6 +123,8 @@ class Scim:
         return Answer(201, _selected(shown, request.query), _headers(shown))
 
     def _one(self, request: Request, kind: Kind, resource_id: str) -> Answer:
+        if resource_id == ".search" and request.method == "POST":
+            return self._list(Request("GET", request.path, _asked(_json(request.body))), kind)
         if request.method == "GET":
             shown = self._shown(kind, resource_id, members=_wants_members(request.query))
             if request.headers.get("if-none-match") == shown["meta"]["version"]:
@@ -160,7 +162,7 @@ class Scim:
 
     def _change(self, request: Request, decide: Callable[[Roster], Sequence[Body]]) -> None:
         for record in self._changes.change(decide):
-            _log.info("%s %s: %s %s", request.method, request.path, record.kind, record.key)
+            _log.info("%s %r: %s %s", request.method, request.path, record.kind, record.key)
 
     def _shown(self, kind: Kind, resource_id: str, *, members: bool = True) -> dict[str, Any]:
         """The resource with its `meta`. Raises ScimError where there is none."""
@@ -234,6 +236,17 @@ def _json(body: bytes) -> Any:
         return json.decode(body)
     except (DecodeError, RecursionError, UnicodeDecodeError) as error:
         raise invalid(f"the body is no JSON: {error}", "invalidSyntax") from error
+
+
+def _asked(body: Any) -> dict[str, str]:
+    """A search request (RFC 7644, section 3.4.3) as the query that it stands for."""
+    if not isinstance(body, dict):
+        raise invalid("the body is no object", "invalidSyntax")
+    return {
+        str(name): ",".join(map(str, value)) if isinstance(value, list) else str(value)
+        for name, value in body.items()
+        if value is not None
+    }
 
 
 def _number(query: Mapping[str, str], name: str, default: int) -> int:

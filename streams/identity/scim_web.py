@@ -71,7 +71,7 @@ def application(scim: Scim, tokens: Tokens, one_thread: Executor) -> web.Applica
         except web.HTTPRequestEntityTooLarge:
             answer = _error(413, f"the body has more than {BODY_BYTES_MAX} bytes")
         except Exception:
-            _log.exception("%s %s failed", request.method, request.path)
+            _log.exception("%s %r failed", request.method, request.path)
             answer = _error(500, "this failed: the service's log says why")
         return _response(answer)
 

@@ -7,10 +7,12 @@ import secrets
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
 
+from taprail.connectors.local.identity import access_token
 from taprail.connectors.local.ports import choose_ports
 from taprail.schemas.endpoints import Endpoints
 from taprail.streams import settings
@@ -138,3 +140,44 @@ async def test_over_tls(tap: RunningTap) -> None:
     tap.config.write_text(tap.config.read_text() + files)
     async with served(settings.load(tap.config)) as client:
         assert (await client.ask("GET", "/Users"))[0] == 200
+
+
+async def test_with_groups_from_the_directory_a_token_alone_opens_nothing(tap: RunningTap) -> None:
+    """The provider's token says what it likes of groups; who loses one is out within seconds, and comes in anew."""
+    subject = f"person-{secrets.token_hex(4)}"
+    token = await asyncio.to_thread(access_token, tap.stack.issuer_url, subject)
+    issuer = f'issuer = "{tap.stack.issuer_url}"'
+    tap.config.write_text(tap.config.read_text().replace(issuer, f'{issuer}\ngroups_from = "identities"'))
+
+    def connect() -> psycopg.Connection[Any] | None:
+        try:
+            return tap.connect(user=subject, password=token)
+        except psycopg.OperationalError as error:
+            assert "isn't in the directory" in str(error)
+            return None
+
+    with tap:
+        assert await asyncio.to_thread(connect) is None
+        async with served(settings.load(tap.config)) as client:
+            _, user = await client.ask("POST", "/Users", {"userName": subject, "externalId": subject})
+            members = [{"value": user["id"]}]
+            sent = {"displayName": f"group-{subject}", "members": members}
+            _, group = await client.ask("POST", "/Groups", sent)
+            await within(SECONDS_MAX, lambda: connect() is not None)
+            await asyncio.sleep(0.5)  # what was written before it came in has been read
+            session = await asyncio.to_thread(connect)
+            assert session is not None
+
+            def ended() -> bool:
+                try:
+                    session.execute("SELECT 1")
+                except psycopg.OperationalError as error:
+                    assert "have changed: connect again" in str(error)
+                    return True
+                return False
+
+            assert not await asyncio.to_thread(ended)
+            leave = {"op": "remove", "path": f'members[value eq "{user["id"]}"]'}
+            assert await client.patch(f"/Groups/{group['id']}", leave) == 200
+            await within(SECONDS_MAX, ended)
+            assert await asyncio.to_thread(connect) is not None, "with the groups that are left"

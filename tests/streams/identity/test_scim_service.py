@@ -258,6 +258,19 @@ def test_filters_that_providers_use(provider: Provider) -> None:
     assert body(provider.ask("GET", "/Users?filter=userName"), 400)["scimType"] == "invalidFilter"
 
 
+def test_a_query_may_come_as_a_body(provider: Provider) -> None:
+    made = [provider.user(f"user{number}") for number in range(3)]
+    search = {"filter": 'userName sw "user"', "startIndex": 2, "count": 1, "attributes": ["userName"]}
+    found = body(provider.ask("POST", "/Users/.search", search))
+    assert (found["totalResults"], [each["id"] for each in found["Resources"]]) == (3, [made[1]])
+    assert set(found["Resources"][0]) == {"schemas", "id", "userName"}
+    assert (
+        provider.ask("POST", "/Users/.search", []).status
+        == provider.ask("POST", "/Groups/.search", raw=b"x").status
+        == 400
+    )
+
+
 def test_pages(provider: Provider) -> None:
     made = [provider.user(f"user{number}") for number in range(5)]
     seen = []

@@ -9,6 +9,7 @@ import pytest
 
 from taprail.schemas.errors import SettingsError
 from taprail.streams.identity.scim_web import Tokens
+from taprail.streams.settings import problems
 from tests.fakes import sign_in
 
 TOKEN, BEFORE = secrets.token_urlsafe(32), secrets.token_urlsafe(32)
@@ -40,6 +41,14 @@ def test_a_token_that_can_be_guessed_is_refused() -> None:
 def test_settings_that_would_be_dangerous(tmp_path: Path, text: str, said: str) -> None:
     with pytest.raises(SettingsError, match=said):
         sign_in.settings(tmp_path, "https://idp.example", more=f'[scim]\ntoken = "file:scim"\n{text}\n')
+
+
+def test_a_directory_that_nobody_can_believe_is_told_before_the_start(tmp_path: Path) -> None:
+    loaded = sign_in.settings(tmp_path, "https://idp.example", identity='groups_from = "identities"')
+    assert any("no identity is believed" in problem for problem in problems(loaded))
+    assert not any(
+        "no identity is believed" in each for each in problems(sign_in.settings(tmp_path, "https://idp.example"))
+    )
 
 
 def test_a_proxy_may_end_tls(tmp_path: Path) -> None:
