@@ -330,7 +330,16 @@ class Answers:
         return wire.error_response(fields)
 
     def _notice(self, body: bytes) -> bytes | None:
-        return wire.notice_response(scrubbed(wire.parse_fields(body))) if self._scrubs() else None
+        head, scrub = self._next(), self._scrubs()
+        insertions = head.insertions if head is not None else ()
+        if not scrub and not insertions:
+            return None
+        fields = wire.parse_fields(body)
+        if scrub:
+            fields = scrubbed(fields)
+        if "P" in fields:
+            fields["P"] = original_position(fields["P"], insertions)
+        return wire.notice_response(fields)
 
     def _scrubs(self) -> bool:
         """A plan of the open transaction, or of what is answered now, asks for it."""

@@ -41,12 +41,17 @@ def scrubbed(fields: dict[str, str]) -> dict[str, str]:
 
 
 def original_position(position: str, insertions: tuple[tuple[int, int], ...]) -> str:
-    """Where the client's own text has the character that field P names in the text that the server got (from 1)."""
+    """Where the client's own text has the character that field P names in the text that the server got (from 1).
+
+    '' where it names one of ours: the error is of another text then, as that of a prepared statement.
+    """
     if not position.isdigit():
         return position
     at = int(position) - 1
     for offset, length in insertions:
         if at < offset:
             break
-        at = max(offset, at - length)
+        if at < offset + length:
+            return ""
+        at -= length
     return str(at + 1)

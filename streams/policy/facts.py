@@ -225,8 +225,8 @@ def _markable(kind: str, statement: Any, facts: Facts) -> bool:
         return False
     if kind == "drop_stmt" and statement.concurrent:
         return False
-    if kind == "reindex_stmt":
-        return not any(option.def_elem.defname == "concurrently" for option in statement.params)
+    if kind == "alter_table_stmt":  # DETACH PARTITION … CONCURRENTLY
+        return not any(getattr(each.alter_table_cmd, "def").partition_cmd.concurrent for each in statement.cmds)
     if kind == "do_stmt":
         body = " ".join(argument.def_elem.arg.string.sval for argument in statement.args).lower()
         return "commit" not in body and "rollback" not in body

@@ -238,6 +238,7 @@ class PolicyGuard:
         if facts.tag.startswith(_MAKING) and any(catalog.named(r.name) for r in facts.relations if r.access == "write"):
             facts = replace(facts, reshapes=True)  # what it makes may stand before another of its name
         writes = facts.writes or bool(facts.executes) or any(_may_write(f, catalog) for f in facts.functions)
+        writes = writes and not facts.prepares  # PREPARE runs nothing, and the server keeps its text, mark and all
         mark: Literal["carried", "none", "impossible"] = "none"
         if writes:
             mark = "carried" if facts.markable else "impossible"

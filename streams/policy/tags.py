@@ -9,13 +9,17 @@ from typing import Any
 
 from postgast import pg_query_pb2 as pb
 
-# Statements that can't run inside a transaction block, so no mark can share their transaction.
+# Statements that can't run inside a transaction block, so no mark can share their transaction. Some can in some cases,
+# which the text alone doesn't tell: REINDEX and CLUSTER where the table has no partitions.
 UNMARKABLE = frozenset(
     {
         "vacuum_stmt",
         "createdb_stmt",
         "dropdb_stmt",
         "alter_system_stmt",
+        "alter_database_stmt",
+        "cluster_stmt",
+        "reindex_stmt",
         "create_table_space_stmt",
         "drop_table_space_stmt",
         "create_subscription_stmt",

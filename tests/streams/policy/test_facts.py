@@ -187,6 +187,13 @@ def test_settings(text: str, settings: tuple[tuple[str, str], ...]) -> None:
         ("VACUUM t", {"markable": False}),
         ("CREATE INDEX CONCURRENTLY ON t (a)", {"markable": False}),
         ("REINDEX (CONCURRENTLY) TABLE t", {"markable": False}),
+        ("REINDEX TABLE t", {"markable": False}),  # it may have partitions
+        ("REINDEX SCHEMA s", {"markable": False}),
+        ("CLUSTER t USING i", {"markable": False}),
+        ("ALTER DATABASE d SET TABLESPACE s", {"markable": False}),
+        ("ALTER TABLE t DETACH PARTITION p CONCURRENTLY", {"markable": False}),
+        ("ALTER TABLE t DETACH PARTITION p", {"markable": True}),
+        ("ALTER TABLE t ADD a int", {"markable": True}),
         ("DO $$ BEGIN COMMIT; END $$", {"markable": False}),
         ("CREATE INDEX ON t (a)", {"markable": True, "reshapes": False}),
         ("ALTER TABLE t ADD a int", {"reshapes": True}),
