@@ -20,6 +20,7 @@ HERE = Path(__file__).resolve().parent
 REQUIREMENTS = HERE / "requirements.txt"
 PSYCOPG = "TAPRAIL_PSYCOPG_CHECKOUT"
 DATABASE = "conformance"
+_ALL_PASSED, _SOME_FAILED = 0, 1  # pytest's exit codes; 2 to 5 are no run
 _PYTEST = ("-m", "pytest", "-p", "outcome_lines", "-q", "--timeout=60", "--tb=short")
 
 
@@ -52,9 +53,13 @@ class Command(Struct, frozen=True):
 
 
 class Suite(Struct, frozen=True):
-    """`source` finds or fetches it (raises NotHereError); `prepare` makes in a new server what the suite needs."""
+    """A suite that pytest runs. `least` is how many tests must pass directly: with fewer it didn't run as it should.
+
+    `source` finds or fetches it (raises NotHereError); `prepare` makes in a new server what the suite needs.
+    """
 
     name: str
+    least: int
     source: Callable[[Place], Path]
     prepare: Callable[[Postgres], None]
     command: Callable[[Path, Side], Command]
@@ -92,7 +97,8 @@ def _unpacked(place: Place, name: str) -> Path:
     return folder
 
 
-def _checkout(variable: str, needed: str) -> Path:
+def checkout(variable: str, needed: str) -> Path:
+    """The copy of a source that `variable` names, which has the file `needed`. Raises NotHereError."""
     named = os.environ.get(variable, "")
     if not named:
         raise NotHereError(f"{variable} isn't set", hint="name a copy of its source there: docs/conformance.md")
@@ -161,18 +167,23 @@ def _psycopg(source: Path, side: Side) -> Command:
 
 
 SUITES = (
-    Suite("asyncpg", _asyncpg_source, _database, _asyncpg),
-    Suite("sqlalchemy", lambda place: _unpacked(place, "sqlalchemy"), _sqlalchemy_prepare, _sqlalchemy),
-    Suite("psycopg", lambda place: _checkout(PSYCOPG, "tests/fix_db.py"), _database, _psycopg),
+    Suite("asyncpg", 290, _asyncpg_source, _database, _asyncpg),
+    Suite("sqlalchemy", 1800, lambda place: _unpacked(place, "sqlalchemy"), _sqlalchemy_prepare, _sqlalchemy),
+    Suite("psycopg", 4500, lambda place: checkout(PSYCOPG, "tests/fix_db.py"), _database, _psycopg),
 )
 
 
 def run(place: Place, command: Command, outcomes: Path, log: Path, selection: tuple[str, ...]) -> None:
-    """Run the suite, or `selection` of it. What it says goes to `log`, how tests end to `outcomes`."""
+    """Run the suite, or `selection` of it. What it says goes to `log`, how tests end to `outcomes`.
+
+    Raises TaprailError where pytest didn't come to its end: then what is in `outcomes` proves nothing.
+    """
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("PG", "PYTEST", "PYTHON"))}
     environment = {**inherited, **command.environment, "OUTCOMES": str(outcomes)}
     paths = [str(HERE / "plugin"), *filter(None, [command.environment.get("PYTHONPATH")])]
     environment["PYTHONPATH"] = os.pathsep.join(paths)
     with log.open("ab") as file:
         arguments = [str(place.python), *command.arguments, *(selection or command.selection)]
-        subprocess.run(arguments, cwd=command.folder, env=environment, stdout=file, stderr=file, check=False)
+        ended = subprocess.run(arguments, cwd=command.folder, env=environment, stdout=file, stderr=file, check=False)
+    if ended.returncode not in (_ALL_PASSED, _SOME_FAILED):
+        raise TaprailError(f"pytest ended with exit code {ended.returncode}", hint=f"what it said: {log}")

@@ -1,9 +1,11 @@
 """The tap that the suites go through: a process of its own, whose policy allows everything.
 
-    PGPASSWORD=... python -m tests.conformance.tap PORT SPOOL      prints its port, and serves until it is told to end
+    PGPASSWORD=... python -m tests.conformance.tap PORT SPOOL [marks]
 
-Everything else is as in the shipped tap: statements are split and judged by libpg_query, their facts are tracked, and
-each one is in a spool on the disk before it runs. There are no marks, and nobody drains the spool.
+It prints its port, and serves until it is told to end. Its proxy, its splitting and parsing (libpg_query), its facts
+and its recorder are the shipped tap's: each statement is written into a spool file before it runs. What differs: the
+rules of a policy, the catalog and the masks aren't asked, anybody may sign in, and nobody drains the spool. With
+`marks`, what writes by its text carries a mark, as does EXECUTE; the shipped guard asks about functions, too.
 """
 
 from __future__ import annotations
@@ -13,16 +15,17 @@ import os
 import secrets
 import signal
 import sys
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
 import uvloop
-from msgspec.structs import replace
 
+from taprail.connectors.local.postgres import SUPERUSER
 from taprail.connectors.postgres.limits import Limits
 from taprail.connectors.postgres.proxy import Hooks, Proxy, Serving
-from taprail.connectors.postgres.scram import ScramSecret
+from taprail.connectors.postgres.scram import ScramSecret, scram_secret
 from taprail.connectors.postgres.signin import Identity, Login
 from taprail.connectors.postgres.upstream import Target
 from taprail.connectors.spool.spool import Spool
@@ -41,10 +44,13 @@ ALLOWED_SETTINGS = frozenset({"default_statistics_target", "compute_query_id", "
 
 
 class Anybody:
-    """Implements `Authenticator`: nobody has to prove anything."""
+    """Implements `Authenticator`: the superuser has the password that the server wants of it; others prove nothing."""
+
+    def __init__(self, password: str) -> None:
+        self._secret = scram_secret(password)
 
     def method(self, login: Login) -> Literal["token", "scram", "none"]:
-        return "none"
+        return "scram" if login.user == SUPERUSER else "none"
 
     async def token(self, login: Login, token: str) -> Identity:
         raise RefusedError("no tokens here")
@@ -53,7 +59,7 @@ class Anybody:
         raise RefusedError("nobody speaks for anybody here")
 
     def secret(self, login: Login) -> ScramSecret | None:
-        return None
+        return self._secret if login.user == SUPERUSER else None
 
     def identity(self, login: Login) -> Identity:
         return Identity(Person(subject=login.user, name=login.user, kind="service"), "none")
@@ -70,19 +76,26 @@ def verdict_of(text: str) -> Verdict:
     except RefusedError as error:
         reason = "the statement can't be parsed"
         refused = Verdict("deny", Facts(""), normalised, fingerprint, "all", rule=SYNTAX, reason=reason)
-        said = {"message": error.message, "hint": error.hint, "position": error.position}
-        return replace(refused, sqlstate=SYNTAX_ERROR, **said)
+        refused = replace(refused, message=error.message, hint=error.hint)
+        return replace(refused, sqlstate=SYNTAX_ERROR, position=error.position)
     return Verdict("allow", facts, normalised, fingerprint, "all")
 
 
 class AllowAll:
     """Implements `Guard`."""
 
+    def __init__(self, *, marks: bool) -> None:
+        self._marks = marks
+
     def split(self, text: str) -> tuple[Part, ...]:
         return sql.split(text)
 
     def judge(self, request: Request) -> Verdict:
-        return verdict_of(request.text)
+        verdict = verdict_of(request.text)
+        facts = verdict.facts
+        if self._marks and (facts.writes or facts.executes) and not facts.prepares:
+            return replace(verdict, mark="carried" if facts.markable else "impossible")
+        return verdict
 
 
 class NoWaits:
@@ -112,11 +125,13 @@ def target_of(login: Login, port: int, password: str) -> Target:
     )
 
 
-async def serve(port: int, spool_folder: Path) -> None:
+async def serve(port: int, spool_folder: Path, *, marks: bool) -> None:
     password = os.environ["PGPASSWORD"]
     spool = Spool(spool_folder, bytes_max=SPOOL_BYTES)
     recorder = SpoolRecorder(spool, Sealer("data-1", secrets.token_bytes(32)), secrets.token_bytes(32))
-    hooks = Hooks(Anybody(), lambda login, _: target_of(login, port, password), AllowAll(), recorder, NoWaits())
+    hooks = Hooks(
+        Anybody(password), lambda login, _: target_of(login, port, password), AllowAll(marks=marks), recorder, NoWaits()
+    )
     limits = Limits(failed_sign_ins_per_minute=0)  # suites try roles that can't sign in
     proxy = Proxy("tap-1", Serving(hooks, limits, allowed_settings=ALLOWED_SETTINGS))
     print(await proxy.listen("127.0.0.1", 0), flush=True)
@@ -128,4 +143,4 @@ async def serve(port: int, spool_folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    uvloop.run(serve(int(sys.argv[1]), Path(sys.argv[2])))
+    uvloop.run(serve(int(sys.argv[1]), Path(sys.argv[2]), marks=sys.argv[3:] == ["marks"]))
