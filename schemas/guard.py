@@ -100,6 +100,7 @@ class Facts:
     has_where: bool = True  # false only for an UPDATE or DELETE (in a CTE, too) without WHERE
     copy: Literal["", "in", "out"] = ""
     transaction: Transaction = ""
+    savepoint: str = ""  # that it makes, releases or rolls back to
     settings: tuple[tuple[str, str], ...] = ()  # SET and literal set_config: (name, value); '' where not literal
     prepares: str = ""
     executes: str = ""
@@ -293,7 +294,11 @@ Ending = Literal["committed", "open", "rolled_back", "none", "unknown"]
 
 @dataclass(init=False)
 class Result:
-    """How a statement ended, as the proxy saw it. `first_row_us` is a time since the epoch, 0 where no row came."""
+    """How a statement ended, as the proxy saw it.
+
+    first_row_us  a time since the epoch, 0 where no row came
+    undoes_from   a ROLLBACK TO has undone the transaction's statements from this sequence on, 0 for none
+    """
 
     status: Final[Status]
     rows: Final[int]
@@ -303,6 +308,7 @@ class Result:
     transaction_status: Final[Ending]
     bytes_in: Final[int]
     first_row_us: Final[int]
+    undoes_from: Final[int]
 
     def __init__(
         self,
@@ -314,10 +320,11 @@ class Result:
         transaction_status: Ending = "none",
         bytes_in: int = 0,
         first_row_us: int = 0,
+        undoes_from: int = 0,
     ) -> None:
         self.status, self.rows, self.bytes, self.masked_columns = status, rows, bytes, masked_columns
         self.sqlstate, self.transaction_status = sqlstate, transaction_status
-        self.bytes_in, self.first_row_us = bytes_in, first_row_us
+        self.bytes_in, self.first_row_us, self.undoes_from = bytes_in, first_row_us, undoes_from
 
 
 class Recorder(Protocol):

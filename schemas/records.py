@@ -110,6 +110,8 @@ class Outcome(Struct, frozen=True):
     bytes_in       of COPY data that the client sent
     duration_us    from the statement's record to this one
     first_row_us   from the statement's record to the first bytes of its result, 0 where it had no rows
+    transaction_status  'open' where more statements of its transaction follow: the outcome of the last one tells
+    undoes_from    of a ROLLBACK TO SAVEPOINT: statements of this transaction are undone from this sequence on, 0 else
     """
 
     tap: str
@@ -137,6 +139,7 @@ class Outcome(Struct, frozen=True):
     fingerprint: str
     bytes_in: int = 0
     first_row_us: int = 0
+    undoes_from: int = 0
 
 
 class Session(Struct, frozen=True):

@@ -145,6 +145,7 @@ class Encoder:
         out.write(of_verdict.fingerprint)
         put_long(out, result.bytes_in)
         put_long(out, max(0, result.first_row_us - ticket.started_us))
+        put_long(out, result.undoes_from)
         return out.getvalue()
 
     def _word(self, word: str) -> bytes:

@@ -20,6 +20,7 @@ class Endings:
         self._state = state
         self._done: list[Run] = []  # ended in the group that is being answered
         self._failed = False
+        self._savepoints: list[tuple[str, int]] = []  # of the open transaction: name, sequence of its statement
         self._ignored_syncs = 0
         self.scrub = False  # a plan that scrubs has run in the open transaction
 
@@ -47,10 +48,32 @@ class Endings:
                 state.portals.confirm(facts.declares.encode(), None)
         if facts.reshapes:
             state.change_context().reshaped = True
-        if facts.transaction and tag in (b"COMMIT", b"ROLLBACK"):
+        if facts.savepoint:
+            self._savepoint(run)
+        elif facts.transaction and tag in (b"COMMIT", b"ROLLBACK"):
+            self._savepoints.clear()
             for earlier in self._done:
                 if earlier.transaction == "unknown":
                     earlier.transaction = "committed" if tag == b"COMMIT" else "rolled_back"
+
+    def _savepoint(self, run: Run) -> None:
+        """SAVEPOINT, RELEASE or ROLLBACK TO; of several with one name the newest counts."""
+        kind, name = run.verdict.facts.transaction, run.verdict.facts.savepoint
+        if kind == "savepoint":
+            self._savepoints.append((name, run.ticket.sequence))
+            return
+        names = [made for made, _ in self._savepoints]
+        if name not in names:
+            return  # it was made where the tap doesn't look: by code, which has none that outlives it
+        index = len(names) - 1 - names[::-1].index(name)
+        if kind == "release":
+            del self._savepoints[index:]
+            return
+        del self._savepoints[index + 1 :]
+        run.undoes_from = self._savepoints[index][1] + 1
+        for earlier in self._done:
+            if earlier is not run and earlier.transaction == "unknown" and earlier.ticket.sequence >= run.undoes_from:
+                earlier.transaction = "rolled_back"
 
     def failed(self, answer: Answer, run: Run | None, sqlstate: str) -> None:
         """The server has refused what `answer` stands for; like the server, skip what can't run any more."""
@@ -121,6 +144,7 @@ class Endings:
             state.in_block = status != "I"
         if status == "I":
             self.scrub = False
+            self._savepoints.clear()
             state.portals.confirm_end()
             if state.context.reshaped or state.context.cursors:
                 end_transaction(state.change_context())

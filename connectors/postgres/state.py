@@ -61,12 +61,13 @@ class Run:
 
     __slots__ = (
         *("first_row_us", "masked", "request", "result_status", "rows", "size", "size_in", "sqlstate", "ticket"),
-        *("transaction", "verdict"),
+        *("transaction", "undoes_from", "verdict"),
     )
 
     def __init__(self, request: Request, verdict: Verdict, ticket: Ticket) -> None:
         self.request, self.verdict, self.ticket = request, verdict, ticket
         self.rows = self.size = self.size_in = self.masked = self.first_row_us = 0
+        self.undoes_from = 0
         self.sqlstate = ""
         self.result_status: Status = "unknown"
         self.transaction: Ending = "unknown"
@@ -85,6 +86,7 @@ class Run:
             self.transaction,
             self.size_in,
             self.first_row_us,
+            self.undoes_from,
         )
 
     def count(self, rows: int, size: int) -> None:

@@ -9,6 +9,10 @@ SELECT: it can reach the views and nothing else, no file, no network, no setting
     detections   rules that fired                                   approvals   held statements that asked
     alerts       messages to people
 
+An outcome's `settled` says what became of the statement in the end (committed, rolled_back); `transaction_status` is
+what was known when it ended: 'open' inside a transaction block. Where `settled` is 'open', too, the block hasn't
+ended, or its connection was lost before it did, and the server has rolled it back.
+
 and `<kind>s` for any other kind in the log. A nested record's fields are `<field>_<inner>` (`person_subject`); lists
 are JSON text. `statement` is `tap/epoch/sequence`. Two macros help with `relations`: `relation_names(relations)` is a
 list of names, `reads(relations, 'customers')` is true where the relation is read.
@@ -60,6 +64,16 @@ CREATE MACRO reads(relations, relation) AS
         relation || '/read'
     );
 """
+# What became of a statement in the end: inside a transaction block the last outcome of the block tells, unless a
+# ROLLBACK TO that came after it has undone it.
+SETTLED = """, CASE
+    WHEN transaction_status <> 'open' THEN transaction_status
+    WHEN min(nullif(undoes_from, 0)) OVER (in_transaction ROWS BETWEEN 1 FOLLOWING AND UNBOUNDED FOLLOWING)
+        <= statement_sequence THEN 'rolled_back'
+    ELSE last_value(nullif(transaction_status, 'none') IGNORE NULLS)
+        OVER (in_transaction ROWS BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING)
+END AS settled"""
+IN_TRANSACTION = " WINDOW in_transaction AS (PARTITION BY tap, session, transaction ORDER BY statement_sequence)"
 WHO_TRIED_TO_DROP = """
 SELECT person_subject, person_name, person_kind, time, environment, server, database, action, rule, normalized,
        statement, leaf_index
@@ -199,7 +213,8 @@ def _view(connection: duckdb.DuckDBPyConnection, kind: str, files: list[Path], n
         parts.append(f"SELECT * FROM newest_{kind}")
     rows = " UNION ALL BY NAME ".join(parts)
     columns = {row[0] for row in connection.execute(f"DESCRIBE {rows}").fetchall()}
-    connection.execute(f'CREATE VIEW "{view_of(kind)}" AS SELECT *{_statement(columns)} FROM ({rows})')
+    settled, window = (SETTLED, IN_TRANSACTION) if kind == "outcome" else ("", "")
+    connection.execute(f'CREATE VIEW "{view_of(kind)}" AS SELECT *{_statement(columns)}{settled} FROM ({rows}){window}')
 
 
 def _statement(columns: set[str]) -> str:

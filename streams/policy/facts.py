@@ -310,5 +310,7 @@ _SPECIAL: dict[str, Callable[[Facts, Any], Facts]] = {
     "execute_stmt": lambda facts, s: replace(facts, executes=s.name),
     "fetch_stmt": lambda facts, s: replace(facts, fetches=s.portalname),
     "deallocate_stmt": lambda facts, s: replace(facts, deallocates="" if s.isall else s.name),
-    "transaction_stmt": lambda facts, s: replace(facts, transaction=_TRANSACTIONS.get(s.kind, "two_phase")),
+    "transaction_stmt": lambda facts, s: replace(
+        facts, transaction=_TRANSACTIONS.get(s.kind, "two_phase"), savepoint=s.savepoint_name
+    ),
 }

@@ -118,6 +118,34 @@ def test_answers_are_the_same_from_segments_and_from_parquet(log: Any) -> None:
     assert json.loads(row["directory_groups"]) == ["engineers"]
 
 
+def test_what_became_of_a_statement_in_a_transaction_block(world: Any) -> None:
+    """Sequences 11 to 20 in one block: ROLLBACK TO at 14 undoes 12 and 13, 16 fails, 17 undoes it, 20 commits."""
+    told = dict.fromkeys(range(11, 20), ("open", 0)) | {14: ("open", 12), 16: ("rolled_back", 0), 17: ("open", 16)}
+    told |= {18: ("none", 0), 20: ("committed", 0), 30: ("open", 0), 31: ("open", 30)}
+    block = statement(1, ANN, "SELECT", "allow")
+    records = [
+        msgspec.structs.replace(
+            outcome(100 + n, msgspec.structs.replace(block, sequence=n), 1),
+            session="s-1" if n < 30 else "s-2",
+            transaction=7,
+            transaction_status=status,
+            undoes_from=undoes,
+        )
+        for n, (status, undoes) in told.items()
+    ]
+    schema = SchemaBook(world.directory).add(21, json.dumps(enriched_schema_of(Outcome)))
+    with world.open() as open_log:
+        for number, record in enumerate(records):
+            value = b"\0" + (21).to_bytes(4, "big") + encode(record) + encode_suffix(ENRICHMENT)
+            open_log.append([Entry(Header("taprail.audit", 0, number, number, 21, *schema), value)])
+        open_log.publish()
+    query = "SELECT statement_sequence, settled FROM outcomes ORDER BY 1"
+    settled = dict(questions.sql(world.directory, query)[1])
+    assert {n for n, status in settled.items() if status == "rolled_back"} == {12, 13, 16, 30}
+    assert {n for n, status in settled.items() if status == "committed"} == {11, 14, 15, 17, 19, 20}
+    assert (settled[18], settled[31]) == ("none", "open")
+
+
 def test_encrypted_values_are_in_no_column(log: Any) -> None:
     files = derive(log.directory)
     assert not any("values" in name for name in questions.sql(log.directory, "SELECT * FROM statements")[0])
