@@ -114,7 +114,7 @@ def after(outlook: Outlook, verdict: Verdict, text: str) -> Outlook:
             if path_known:
                 context = replace(context)
                 context.search_path = value
-        if name == "" or name in PINNED_SETTINGS:
+        if name == "" or (name in PINNED_SETTINGS and not same_as_pinned(name, value)):
             certain = False
     if moved and facts.transaction in ("commit", "rollback", "rollback_to"):
         path_known = False

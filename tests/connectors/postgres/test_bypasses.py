@@ -205,6 +205,16 @@ def test_pinned_settings_are_not_set(offline, setting, protocol):
     assert setting.encode() not in sent
 
 
+@pytest.mark.parametrize(
+    ("first", "passes"),
+    [("SET client_encoding = 'UTF-8'", True), ("DO $$ $$", False), ("DO $$ $$; SET client_encoding = 'utf8'", False)],
+)
+def test_what_is_set_to_what_it_is_changes_no_reading(offline, first, passes):
+    """It takes nothing back either: after a DO block standard_conforming_strings may be off."""
+    sent = offline().from_client(wire.query(f"{first}; SELECT 'é'".encode()))
+    assert ("é".encode() in sent) == passes
+
+
 def test_text_waits_for_what_may_change_its_reading(offline):
     """A DO block may turn standard_conforming_strings off: the next text goes once the server has answered."""
     session = offline()
