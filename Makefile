@@ -40,7 +40,7 @@ bench: $(READY) ## Measure; each figure stands beside its baseline
 versions: $(READY) ## Run the tap's tests at the wire against PostgreSQL 14 to 18 (minutes)
 	$(RUN) tests.postgres_versions
 
-conformance: $(READY) ## Run drivers' own test suites directly and through the tap; any difference must be reviewed
+conformance: $(READY) ## Run PostgreSQL's and drivers' own test suites directly and through the tap; any difference must be reviewed
 	$(RUN) tests.conformance
 
 bench-tap: $(READY) ## Measure the tap beside pgbouncer and the server itself
