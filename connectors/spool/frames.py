@@ -29,6 +29,7 @@ _LENGTH = Layout(">I")
 _HEAD = Layout(">IQQBH")
 _LENGTH_BYTES: Final = 4
 RECORD_BYTES_MAX: Final = 900_000  # Kafka takes 1 MiB by default, frame and headers included
+PIECE_BYTES: Final = 64 << 10  # read at a time
 _FRAME_BYTES_MIN, _LENGTH_MAX = _LENGTH.size + _HEAD.size, 2 * RECORD_BYTES_MAX
 # Where a length from _HEAD.size (00000017) to a bit above _LENGTH_MAX (001b7740) may stand; zeros aren't one.
 _BEGINNINGS = re.compile(rb"(?=\x00(?:\x00(?:\x00[\x17-\xff]|[\x01-\xff])|[\x01-\x1b]))")
@@ -83,8 +84,16 @@ def read(
     Where the file is still `growing`, a record at its end that isn't whole is one that is being written.
     """
     with path.open("rb") as file:
-        file.seek(position)
         while stop is None or position < stop:
+            before = position
+            file.seek(position)
+            piece = file.read(PIECE_BYTES if stop is None else min(PIECE_BYTES, stop - position))
+            for found in _whole(piece, position):
+                position = found.end
+                yield found
+            if position > before:
+                continue
+            file.seek(position)  # it is larger than a piece, or not whole
             head = file.read(_LENGTH.size)
             length = _LENGTH.unpack(head)[0] if len(head) == _LENGTH.size else 0
             data = head + file.read(length) if length <= _LENGTH_MAX else head
@@ -101,9 +110,21 @@ def read(
                     tell(damage)
                 if frame is None:
                     return
-                file.seek(frame.end)
             position = frame.end
             yield frame
+
+
+def _whole(piece: bytes, position: int) -> list[Frame]:
+    """The records at the beginning of a piece that are whole in it; it stands at `position`."""
+    found: list[Frame] = []
+    at = 0
+    while len(piece) - at >= _FRAME_BYTES_MIN:
+        frame = _frame(piece, at, int.from_bytes(piece[at : at + _LENGTH_BYTES], "big"), position)
+        if frame is None:
+            break
+        found.append(frame)
+        at = frame.end - position
+    return found
 
 
 def _resume(data: bytes, position: int) -> tuple[Frame | None, Damage | None]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import fcntl
+import gc
 import logging
 import os
 import signal
@@ -31,6 +32,7 @@ from taprail.schemas import avro
 
 RESTART_SECONDS_MIN, RESTART_SECONDS_MAX = 0.2, 15.0
 STEADY_SECONDS = 30.0  # a publisher that ran this long starts again at once
+GARBAGE_THRESHOLD = 100_000  # what a record makes goes by itself, when Kafka has it
 NICE = 5  # statements come first: what isn't published yet is on disk
 _log = logging.getLogger("taprail.spool")
 
@@ -179,6 +181,7 @@ def main() -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)  # it ends when its tap has ended, which these are meant for
     os.nice(NICE)
+    gc.set_threshold(GARBAGE_THRESHOLD)
     job = json.decode(_line(), type=Job)
     directory = Path(job.directory)
     with (directory / "publisher.lock").open("w") as lock:
