@@ -24,6 +24,7 @@ DECISIONS = (f"{_TESTS}tap_decisions.py",)
 CACHE = ("tests/streams/policy/test_verdict_cache.py",)
 FOLLOWS = ("tests/streams/policy/test_verdicts_follow_the_session.py",)
 TOKENS = ("tests/connectors/oidc/test_tokens_attacked.py",)
+LARGE = ("tests/streams/policy/test_large_texts.py",)
 STARTUP = (f"{_TESTS}startup_options.py", f"{_TESTS}tap_at_the_wire.py")
 SPOOL = ("tests/connectors/spool/test_spool.py",)
 
@@ -161,4 +162,15 @@ MUTANTS = [
     Mutant("roles by SET", "somebody else's rights", "streams/policy/rules/session_identity.py",
         '_ROLES = frozenset({"role", "session_authorization"})', "_ROLES: frozenset[str] = frozenset()",
         ("tests/streams/policy/test_rules.py",)),
+    Mutant("large texts have verdicts of their own", "what stands behind an equal beginning", "streams/policy/guard.py",
+        "if len(request.text) > LONG_CHARACTERS:", "if False:", LARGE),
+    Mutant("tokens are counted", "the tap's memory, for one text", "streams/policy/sizes.py",
+        "            if count > TOKENS_MAX:", "            if False:", LARGE),
+    Mutant("nobody approves what he can't see", "the end of a long text", "streams/policy/guard.py",
+        "len(text.encode()) > TEXT_BYTES_KEPT:", "False:", LARGE),
+    Mutant("functions called by number", "any function without a statement", f"{P}large_objects.py",
+        "    if oid not in _FUNCTIONS:", "    if False:", (f"{_TESTS}tap_at_the_wire.py",)),
+    Mutant("results of calls are masked", "a large object's bytes", f"{P}answers.py",
+        "masked_result(run.plan, answer.calls) if run.plan is not None else None", "None",
+        (f"{_TESTS}large_objects.py",)),
 ]  # fmt: skip
