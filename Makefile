@@ -11,7 +11,7 @@ UV := $(RUN) uv pip compile --quiet --universal --generate-hashes --no-header --
       --no-emit-index-url --no-emit-find-links --python-version 3.11
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format bench versions conformance bench-tap mutants fuzz scim keycloak lock clean
+.PHONY: help demo test lint format bench versions conformance clients bench-tap mutants fuzz scim keycloak lock clean
 
 help: ## Show this
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /make \1\t/' | expand -t 16
@@ -42,6 +42,9 @@ versions: $(READY) ## Run the tap's tests at the wire against PostgreSQL 14 to 1
 
 conformance: $(READY) ## Run PostgreSQL's and drivers' own test suites directly and through the tap; any difference must be reviewed
 	$(RUN) tests.conformance
+
+clients: $(READY) ## Try the clients that people use, directly and through the tap (downloads them once)
+	$(RUN) tests.clients
 
 bench-tap: $(READY) ## Measure the tap beside pgbouncer and the server itself
 	@mkdir -p bench/out
