@@ -1,4 +1,4 @@
-"""One typed TOML file configures every role; secrets are references to the environment or to files, never values.
+"""One typed TOML file configures every role; secrets are references to environment, files or Vault, never values.
 
 `load(path)` gives frozen settings or a SettingsError that names the setting. `docs/settings.md` is made from the types
 here by `taprail config document`.
@@ -13,15 +13,17 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import msgspec
-from msgspec import Meta, Struct, field
+from msgspec import Meta, Struct, field, structs
 
+from taprail.connectors.vault import Login, Vault
 from taprail.schemas.endpoints import KafkaEndpoint, Role
-from taprail.schemas.errors import SettingsError
+from taprail.schemas.errors import SettingsError, TaprailError
 from taprail.schemas.guard import Durability
 from taprail.streams.settings_base import Name, Port, SecretRef, Section
 from taprail.streams.settings_scim import Scim, check_scim
 from taprail.streams.settings_signin import Certificate, GroupsFrom, SignInRule, check_certificates
 from taprail.streams.settings_tap import Tap, certificates, check_tap
+from taprail.streams.settings_vault import SERVICE_ACCOUNT, VaultSettings, check_vault
 
 
 class Kafka(Section, frozen=True, kw_only=True):
@@ -244,6 +246,7 @@ class Settings(Section, frozen=True, kw_only=True):
     policy: Policy = field(default_factory=Policy)
     approvals: Approvals = field(default_factory=Approvals)
     scim: Scim = field(default_factory=Scim)
+    vault: VaultSettings = field(default_factory=VaultSettings)
     alerts: Alerts = field(default_factory=Alerts)
     keys: Keys
     ledger: Ledger = field(default_factory=Ledger)
@@ -255,13 +258,18 @@ class Loaded(Struct, frozen=True):
     settings: Settings
     directory: Path
     file: Path = Path("taprail.toml")
+    vault: Vault | None = None
 
     def path(self, text: str) -> Path:
         return (self.directory / text).absolute()
 
     def secret(self, reference: str, setting: str = "secret") -> str:
-        """The secret's text. Raises SettingsError where the variable or the file is not there."""
+        """The secret's text. Raises SettingsError where it is not there, StackError where Vault doesn't answer."""
         kind, _, name = reference.partition(":")
+        if kind == "vault":
+            if self.vault is None:
+                raise SettingsError(f"{setting} is in Vault, and vault.address is not set", hint="set it in [vault]")
+            return self.vault.read(name, setting)
         if kind == "env":
             value = os.environ.get(name)
             if value is None:
@@ -298,7 +306,16 @@ def load(path: Path) -> Loaded:
     except msgspec.ValidationError as error:
         raise SettingsError(f"{path}: {error}", hint="docs/settings.md describes every setting") from error
     _check(settings, path)
-    return Loaded(settings, path.parent.absolute(), path.absolute())
+    loaded = Loaded(settings, path.parent.absolute(), path.absolute())
+    return structs.replace(loaded, vault=_vault(loaded)) if settings.vault.address else loaded
+
+
+def _vault(loaded: Loaded) -> Vault:
+    vault = loaded.settings.vault
+    secret = vault.secret or SERVICE_ACCOUNT
+    login = Login(vault.method, lambda: loaded.secret(secret, "vault.secret"), vault.mount, vault.role)
+    ca_file = str(loaded.path(vault.ca_file)) if vault.ca_file else ""
+    return Vault(vault.address, login, namespace=vault.namespace, ca_file=ca_file)
 
 
 def _check(settings: Settings, path: Path) -> None:
@@ -315,6 +332,7 @@ def _check(settings: Settings, path: Path) -> None:
         check_tap(settings.tap, {d.environment for d in settings.databases}, set(names))
         check_certificates(settings.certificates, settings.tap.client_ca_file)
         check_scim(settings.scim)
+        check_vault(settings.vault)
     except SettingsError as error:
         raise SettingsError(f"{path}: {error.message}", hint=error.hint) from error
 
@@ -325,8 +343,14 @@ def problems(loaded: Loaded) -> list[str]:
     for name, reference in _secrets(loaded.settings, ""):
         try:
             loaded.secret(reference, name)
-        except SettingsError as error:
+        except TaprailError as error:
             found.append(str(error))
+    return found + missing_files(loaded)
+
+
+def missing_files(loaded: Loaded) -> list[str]:
+    """The same but for secrets, of which a role can read its own alone."""
+    found = []
     tap = loaded.settings.tap
     files = [(f"{name}.certificate", certificate) for name, certificate, _ in certificates(tap)]
     files += [(f"{name}.private_key", private_key) for name, _, private_key in certificates(tap)]
@@ -348,7 +372,7 @@ def _secrets(value: Any, path: str) -> list[tuple[str, str]]:
     elif isinstance(value, tuple):
         pairs = [(f"{path}[{i}]", v) for i, v in enumerate(value)]
     else:
-        return [(path, value)] if isinstance(value, str) and value.startswith(("env:", "file:")) else []
+        return [(path, value)] if isinstance(value, str) and value.startswith(("env:", "file:", "vault:")) else []
     return [found for name, inner in pairs for found in _secrets(inner, name)]
 
 

@@ -101,8 +101,10 @@ class Reloader:
 
     def _read(self) -> Loaded:
         new = settings.load(self._loaded.file)
-        if problems := settings.problems(new):
+        if problems := settings.missing_files(new):
             raise SettingsError(f"{self._loaded.file}: {problems[0]}", hint="`taprail tap check` says everything")
+        for database in new.settings.databases:  # read here, off the loop: Vault may take its time
+            new.secret(database.catalog_password, f"databases.{database.name}.catalog_password")
         return of_process(new, self._process)
 
 

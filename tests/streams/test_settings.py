@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from taprail.schemas.errors import SettingsError
 from taprail.streams import settings
 from taprail.streams.commands.config import config as config_verb
+from tests.fakes.vault import TOKEN, FakeVault, version_2
 
 GOOD = """
 [kafka]
@@ -233,3 +234,38 @@ def test_every_setting_has_a_description_and_a_place_in_the_document() -> None:
     assert all(len(row.split(" | ")) >= 3 and row.rstrip(" |").endswith(".") for row in rows), rows
     for title in ("## [kafka]", "## [[databases]]", "## [[databases.roles]]", "## [alerts.slack]", "## [ledger]"):
         assert title in lines
+
+
+def test_a_secret_comes_from_vault(tmp_path: Path) -> None:
+    """Whatever setting names it; the token of Vault itself stands in a file that an agent renews."""
+    path = tmp_path / "taprail.toml"
+    with FakeVault() as server:
+        server.secrets["secret/data/prod"] = version_2(catalog="from-vault")
+        vault = f'[vault]\naddress = "{server.address}"\nsecret = "file:vault-token"\n'
+        path.write_text(GOOD.replace('"env:CATALOG"', '"vault:secret/data/prod#catalog"') + vault)
+        loaded = settings.load(path)
+        (database,) = loaded.settings.databases
+        with pytest.raises(SettingsError, match=r"vault\.secret: can't read"):
+            loaded.secret(database.catalog_password)
+        (tmp_path / "vault-token").write_text(TOKEN + "\n")
+        assert loaded.secret(database.catalog_password) == "from-vault"
+        assert not any("Vault" in problem for problem in settings.problems(loaded))
+    path.write_text(GOOD.replace('"env:CATALOG"', '"vault:secret/data/prod#catalog"'))
+    with pytest.raises(SettingsError, match=r"catalog_password is in Vault, and vault\.address is not set"):
+        settings.load(path).secret(database.catalog_password, "databases.prod.catalog_password")
+
+
+@pytest.mark.parametrize(
+    ("vault", "says"),
+    [
+        ('address = "http://vault.example.com"\nsecret = "env:T"', "has no TLS"),
+        ('address = "https://vault.example.com"', "vault.secret is not set"),
+        ('address = "https://vault.example.com"\nmethod = "approle"\nsecret = "env:T"', "vault.role is not set"),
+        ('address = "https://vault.example.com"\nsecret = "vault:a#b"', "vault.secret"),
+    ],
+)
+def test_a_vault_that_cannot_be_asked_is_told_at_once(tmp_path: Path, vault: str, says: str) -> None:
+    path = tmp_path / "taprail.toml"
+    path.write_text(f"{GOOD}[vault]\n{vault}\n")
+    with pytest.raises(SettingsError, match=says):
+        settings.load(path)

@@ -17,7 +17,8 @@ from taprail.streams import settings
 from taprail.streams.tap_processes import admin_socket as socket_of
 from taprail.streams.tap_reload import changed
 from tests.fakes.certificates import certificate
-from tests.fakes.running_tap import RunningTap
+from tests.fakes.running_tap import PASSWORD, RunningTap
+from tests.fakes.vault import TOKEN, FakeVault, version_2
 
 MORE_SERVICES = """
 [[services]]
@@ -76,6 +77,35 @@ def test_settings_that_are_wrong_change_nothing_and_the_log_says_why(tap):
     tap.said("the settings were read again; 1 sessions go on")
     with tap.connect() as new:
         assert new.execute("SELECT 1").fetchone() == (1,)
+    assert old.execute("SELECT 1").fetchone() == (1,)
+    old.close()
+
+
+def test_a_reload_needs_no_secret_of_another_role(tap):
+    """A tap's environment has its own secrets alone."""
+    alerts = '\n[alerts.webhook]\nurl = "https://siem.example.com"\nsecret = "env:NOT_THE_TAPS"\n'
+    tap.config.write_text(tap.config.read_text() + alerts)
+    os.kill(tap.pid, signal.SIGHUP)
+    tap.said("the settings were read again")
+
+
+def test_a_password_that_vault_has_changed_counts_after_a_reload(tap):
+    with FakeVault() as vault:
+        vault.secrets["secret/data/service"] = version_2(password=PASSWORD)
+        (tap.home / "token").write_text(TOKEN)
+        where = f'\n[vault]\naddress = "{vault.address}"\nsecret = "file:token"\n'
+        tap.config.write_text(
+            tap.config.read_text().replace("file:service", "vault:secret/data/service#password") + where
+        )
+        reload(tap)
+        old = tap.connect()
+        vault.secrets["secret/data/service"] = version_2(password="rotated-4711")
+        reload(tap)
+        with tap.connect(password="rotated-4711") as new:
+            assert new.execute("SELECT 1").fetchone() == (1,)
+        vault.busy = (3, 503)
+        os.kill(tap.pid, signal.SIGHUP)
+        tap.said("Vault is sealed")
     assert old.execute("SELECT 1").fetchone() == (1,)
     old.close()
 
