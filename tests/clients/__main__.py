@@ -3,8 +3,8 @@
     python -m tests.clients [NAME ...]
 
 Each client has an environment of its own below `~/.cache/taprail/clients`, made at its first run, and a program
-`with_NAME.py` here, which runs three times: directly, as somebody who sees everything, and as somebody who sees personal
-data masked. A table says how each ended; the exit code is 1 where one failed.
+`with_NAME.py` here, which runs three times: directly, as somebody who sees everything, and as somebody who sees
+personal data masked. A table says how each ended; the exit code is 1 where one failed.
 """
 
 from __future__ import annotations
@@ -45,13 +45,14 @@ def run(client: Client, python: Path, ground: Ground, way: str, log: Path) -> co
     return comparing.read(done.stdout)
 
 
-def attempt(client: Client, python: Path, ground: Ground, log: Path) -> tuple[int, list[str]]:
-    """How many steps were compared, and what is wrong."""
+def attempt(client: Client, python: Path, ground: Ground, log: Path) -> tuple[int, list[str], int]:
+    """How many steps were compared, what is wrong, and how many differ in a known way."""
     try:
         direct, clear, masked = (run(client, python, ground, way, log) for way in (DIRECT, CLEAR, MASKED))
     except (AssertionError, subprocess.TimeoutExpired) as error:
-        return 0, [str(error)]
-    return len(direct.keys() | clear.keys()), list(comparing.problems(direct, clear, masked, MASKED_COLUMNS))
+        return 0, [str(error)], 0
+    wrong = list(comparing.problems(direct, clear, masked, MASKED_COLUMNS))
+    return len(direct.keys() | clear.keys()), wrong, len(direct.keys() & comparing.KNOWN)
 
 
 @contextlib.contextmanager
@@ -86,10 +87,10 @@ def main() -> int:
                     failed = True
                     continue
                 began = time.monotonic()
-                steps, wrong = attempt(client, python, place, log)
+                steps, wrong, known = attempt(client, python, place, log)
                 failed = failed or bool(wrong)
                 taken = time.monotonic() - began
-                result = "FAILED" if wrong else "as directly"
+                result = "FAILED" if wrong else "as directly" + (f", but for {known} known" if known else "")
                 print(f"{name:<12} {shown:<40} {steps:>5} {taken:>7.1f}  {result}", flush=True)
                 for each in wrong:
                     print(f"    {each}", flush=True)
