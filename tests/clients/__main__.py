@@ -52,6 +52,7 @@ def attempt(client: Client, python: Path, ground: Ground, log: Path) -> tuple[in
     except (AssertionError, subprocess.TimeoutExpired) as error:
         return 0, [str(error)], 0
     wrong = list(comparing.problems(direct, clear, masked, MASKED_COLUMNS))
+    wrong += [f"{step}: not told" for step in client.judged if step not in clear or step not in masked]
     return len(direct.keys() | clear.keys()), wrong, len(direct.keys() & comparing.KNOWN)
 
 

@@ -53,6 +53,7 @@ class Client:
     packages: tuple[str, ...]
     shows: tuple[str, ...]
     environment: Callable[[], dict[str, str]] = nothing
+    judged: tuple[str, ...] = ("denied", "held")  # what its program must tell of the policy
 
     @property
     def program(self) -> Path:
@@ -67,10 +68,10 @@ CLIENTS = {
         Client("psql_tls", "python", SQLALCHEMY, (), system_psql),
         Client("psycopg", "python", SQLALCHEMY, ("psycopg", "psycopg-pool")),
         Client("sqlalchemy", "python", SQLALCHEMY, ("SQLAlchemy",)),
-        Client("pandas", "pandas", (*SQLALCHEMY, "pandas==3.1.1"), ("pandas", "SQLAlchemy")),
+        Client("pandas", "pandas", (*SQLALCHEMY, "pandas==3.1.1"), ("pandas", "SQLAlchemy"), judged=()),
         Client("jdbc", "jdbc", ("JPype1==1.7.1",), ("JPype1",), jars),
         Client("notebook", "notebook", (*SQLALCHEMY, "pandas==3.1.1", "jupysql==0.11.1", "ipython==9.18.1"),
-               ("jupysql", "ipython")),
+               ("jupysql", "ipython"), judged=("denied",)),
         Client("django", "django", ("psycopg[binary]==3.3.9", "Django==5.2.19"), ("Django", "psycopg")),
     )
 }  # fmt: skip
