@@ -27,6 +27,7 @@ VERBS = {
     "tap": "tap:tap",
     "config": "config:config",
     "keys": "config:keys",
+    "onboard": "onboard:onboard",
     "init": "roles:init",
     "run": "roles:run",
 }

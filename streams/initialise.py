@@ -28,9 +28,7 @@ def initialise(loaded: Loaded, progress: Callable[[str], None]) -> None:
     databases = loaded.settings.databases
     for database in databases:
         if database.admin_role:
-            key = key_of(loaded, database)
-            statements = [*onboard.prepare(_onboarding(loaded, database)), *(person.install(key) if key else ())]
-            asyncio.run(onboard.apply(_admin_dsn(loaded, database), statements))
+            asyncio.run(onboard.apply(admin_dsn(loaded, database), steps(loaded, database)))
     progress(f"databases are prepared: {', '.join(d.name for d in databases)}")
     feeds = [d for d in databases if d.feed_role and loaded.settings.connect.url]
     for database in feeds:
@@ -65,7 +63,23 @@ def _register(loaded: Loaded, database: Database) -> None:
     register(endpoint, name, config)
 
 
-def _onboarding(loaded: Loaded, database: Database) -> onboard.Onboarding:
+def steps(loaded: Loaded, database: Database) -> list[onboard.Step]:
+    """What prepares a database, `taprail.person()` included where there is a key for it."""
+    key = key_of(loaded, database)
+    told = person.install(key) if key else []
+    return [
+        *onboard.prepare(onboarding(loaded, database)),
+        *(onboard.Step(each.sql, each.reason, each.done, secret=True) for each in told),
+    ]
+
+
+def undoing(loaded: Loaded, database: Database) -> list[onboard.Step]:
+    """What takes it back."""
+    removed = [onboard.Step(each.sql, each.reason, each.done) for each in person.remove()]
+    return [*removed, *onboard.undo(onboarding(loaded, database))]
+
+
+def onboarding(loaded: Loaded, database: Database) -> onboard.Onboarding:
     logins = {
         m.role: onboard.Login(m.role, loaded.secret(m.password, f"databases.{database.name}.roles"), m.member_of)
         for m in database.roles
@@ -75,7 +89,7 @@ def _onboarding(loaded: Loaded, database: Database) -> onboard.Onboarding:
     return onboard.Onboarding(database.upstream, tuple(logins.values()), catalog, feed)
 
 
-def _admin_dsn(loaded: Loaded, database: Database) -> str:
+def admin_dsn(loaded: Loaded, database: Database) -> str:
     password = quote(_secret(loaded, database.admin_password), safe="")
     place = f"{database.host}:{database.port}/{quote(database.upstream, safe='')}"
     return f"postgresql://{quote(database.admin_role, safe='')}:{password}@{place}"

@@ -79,7 +79,7 @@ _PURE_EXTENSIONS = (
     "btree_gin", "btree_gist", "citext", "cube", "earthdistance", "fuzzystrmatch", "hstore", "intarray", "isn", "ltree",
     "pg_trgm", "pgcrypto", "seg", "unaccent", "uuid-ossp", "vector",
 )  # fmt: skip
-_OWN = """{0}.oid < 16384 AND n.nspname = 'pg_catalog' OR EXISTS (
+_OWN = """{0}.oid < 16384 AND n.nspname IN ('pg_catalog', 'information_schema') OR EXISTS (
   SELECT FROM pg_depend d JOIN pg_extension e ON d.refclassid = 'pg_extension'::regclass AND e.oid = d.refobjid
   WHERE d.classid = '{1}'::regclass AND d.objid = {0}.oid AND d.deptype = 'e' AND e.extname = ANY($1))"""
 # A name with a blank can't be a function's that anybody has written without quotes, and Facts names none in quotes so.

@@ -30,10 +30,18 @@ LOCK_TIMEOUT = "5s"  # ALTER TABLE waits for this long at most, and everybody wh
 
 
 class Step(Struct, frozen=True):
-    """One statement and why it is there. `sql` may hold a SCRAM verifier, never a password."""
+    """What has to be run and why. `sql` may hold a SCRAM verifier, never a password.
+
+    done    an SQL condition that holds where there is nothing to do; '' where that isn't asked
+    login   whose password it sets: nothing to do where the server's verifier is this password's already
+    secret  `sql` holds a key: it isn't shown
+    """
 
     sql: str
     reason: str
+    done: str = ""
+    login: Login | None = None
+    secret: bool = False
 
 
 class Login(Struct, frozen=True):
@@ -68,10 +76,18 @@ def prepare(what: Onboarding) -> list[Step]:
     event trigger gives it to tables that are made later. FULL is also what makes a change carry the row as it was:
     without it a DELETE would name nothing but a key.
     """
+    creates = f"SELECT FROM pg_catalog.pg_namespace, pg_catalog.aclexplode(nspacl) WHERE nspname = '{SCHEMA}'"
     steps = [
-        Step(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'", "fail rather than queue everybody behind a waiting lock"),
-        Step(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}", "a place for the trigger functions"),
-        Step(f"REVOKE ALL ON SCHEMA {SCHEMA} FROM PUBLIC", "nobody else may put anything into it"),
+        Step(
+            f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}",
+            "a place for the trigger functions",
+            f"pg_catalog.to_regnamespace('{SCHEMA}') IS NOT NULL",
+        ),
+        Step(
+            f"REVOKE CREATE ON SCHEMA {SCHEMA} FROM PUBLIC",
+            "nobody else may put anything into it",
+            f"NOT EXISTS ({creates} AND grantee = 0 AND privilege_type = 'CREATE')",
+        ),
     ]
     for login in what.logins:
         steps += _role(what.database, login, "NOREPLICATION", "the tap signs in as it for people and services")
@@ -83,31 +99,77 @@ def prepare(what: Onboarding) -> list[Step]:
 
 
 def undo(what: Onboarding) -> list[Step]:
-    """What takes all of it back. Tables that had another replica identity than DEFAULT don't get that one back.
+    """What takes all of it back; each table gets the replica identity again that it had.
 
     The connector must have been removed and its slot dropped before; roles that own or may use something outside this
     database stay, with an error that says so.
     """
-    steps = [Step(f"DROP PUBLICATION IF EXISTS {PUBLICATION}", "end the change feed")]
-    steps += [Step(f"DROP EVENT TRIGGER IF EXISTS {name}", "end the DDL messages") for name in _TRIGGERS]
-    steps += [
-        Step(f"DROP SCHEMA IF EXISTS {SCHEMA} CASCADE", "drop the trigger functions"),
-        Step(_identity_of_all("DEFAULT", "f"), "tables log old rows in full no longer"),
+    gone = f"pg_catalog.to_regnamespace('{SCHEMA}') IS NULL"
+    steps = [
+        Step(f"DROP PUBLICATION IF EXISTS {PUBLICATION}", "end the change feed", f"NOT {_published()}"),
+        *(
+            Step(
+                f"DROP EVENT TRIGGER IF EXISTS {name}",
+                "end the DDL messages",
+                f"NOT EXISTS (SELECT FROM pg_catalog.pg_event_trigger WHERE evtname = '{name}')",
+            )
+            for name in _TRIGGERS
+        ),
+        Step(
+            _IDENTITIES_BACK,
+            "tables log old rows as they did before",
+            f"pg_catalog.to_regclass('{SCHEMA}.replica_identity') IS NULL",
+        ),
+        Step(f"DROP SCHEMA IF EXISTS {SCHEMA} CASCADE", "drop the functions, and what was remembered", gone),
     ]
     logins = [*what.logins, *([what.catalog] if what.catalog else []), *([what.feed] if what.feed else [])]
     for login in logins:
         drop = f"EXECUTE 'DROP OWNED BY {quote(login.role)}'; EXECUTE 'DROP ROLE {quote(login.role)}'"
         exists = f"EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = {literal(login.role)})"
-        steps.append(Step(f"DO {dollar(f'BEGIN IF {exists} THEN {drop}; END IF; END')}", f"drop the role {login.role}"))
+        sql = f"DO {dollar(f'BEGIN IF {exists} THEN {drop}; END IF; END')}"
+        steps.append(Step(sql, f"drop the role {login.role}", f"NOT {exists}"))
+    # The last one, for it can't be rolled back; a slot that is in use fails, and then nothing was undone.
+    reason = "end the change feed's replication slots: an idle one would keep the server's WAL"
+    steps.append(Step(f"SELECT pg_catalog.pg_drop_replication_slot(slot_name) {_SLOTS}", reason, _NO_SLOTS))
     return steps
 
 
+async def connect(dsn: str) -> asyncpg.Connection[asyncpg.Record]:
+    """Raises StackError where the server doesn't answer, or refuses the administrator."""
+    try:
+        return await asyncpg.connect(dsn)
+    except (OSError, asyncpg.PostgresError, TimeoutError) as error:
+        hint = "check the database's host, port, admin_role and admin_password"
+        raise StackError(f"the server can't be reached as its administrator: {error}", hint=hint) from error
+
+
+async def plan(dsn: str, steps: list[Step]) -> list[bool]:
+    """For each step whether there is anything to do, by what the database says now. Changes nothing."""
+    connection = await connect(dsn)
+    try:
+        async with connection.transaction(readonly=True):
+            return [not await _is_done(connection, step) for step in steps]
+    finally:
+        await connection.close()
+
+
+async def _is_done(connection: asyncpg.Connection[asyncpg.Record], step: Step) -> bool:
+    try:
+        async with connection.transaction():  # a question about what isn't there fails, and that is an answer
+            if step.login is not None:
+                query = "SELECT rolpassword FROM pg_catalog.pg_authid WHERE rolname = $1"
+                return is_verifier_of(step.login.password, await connection.fetchval(query, step.login.role))
+            return bool(step.done) and bool(await connection.fetchval(f"SELECT {step.done}"))
+    except asyncpg.PostgresError:
+        return False
+
+
 async def apply(dsn: str, steps: list[Step]) -> None:
-    """Run the steps as the superuser of `dsn`, in that database, all or none.
+    """Run the steps as the superuser of `dsn`, in that database, all or none; what is there already is left alone.
 
     Raises SettingsError where the server isn't ready for logical decoding, StackError naming the step that failed.
     """
-    connection = await asyncpg.connect(dsn)
+    connection = await connect(dsn)
     try:
         level = await connection.fetchval("SHOW wal_level")
         if level != "logical":
@@ -116,9 +178,12 @@ async def apply(dsn: str, steps: list[Step]) -> None:
                 hint="ALTER SYSTEM SET wal_level = logical, then restart the server",
             )
         async with connection.transaction():
+            await connection.execute(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'")  # rather than queue everybody
             # Two preparations of databases on one server meet in the shared catalog of roles.
             await connection.execute("SELECT pg_advisory_xact_lock(hashtext('taprail onboarding'))")
             for step in steps:
+                if await _is_done(connection, step):
+                    continue
                 try:
                     await connection.execute(step.sql)
                 except asyncpg.PostgresError as error:
@@ -164,19 +229,46 @@ def scram_verifier(password: str, salt: bytes | None = None) -> str:
     return f"SCRAM-SHA-256${SCRAM_ITERATIONS}:{salt_text}${stored_text}:{server_text}"
 
 
+def is_verifier_of(password: str, verifier: str | None) -> bool:
+    """Whether it is the verifier of this password, as this module makes it. Another number of iterations isn't."""
+    head, _, keys = (verifier or "").rpartition("$")
+    mechanism, _, salted = head.partition("$")
+    iterations, _, salt = salted.partition(":")
+    if mechanism != "SCRAM-SHA-256" or iterations != str(SCRAM_ITERATIONS) or not keys:
+        return False
+    return hmac.compare_digest(scram_verifier(password, base64.b64decode(salt)), verifier or "")
+
+
 def _role(database: str, login: Login, replication: str, reason: str) -> list[Step]:
     name = quote(login.role)
     create = f"CREATE ROLE {name}"
     exists = f"EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = {literal(login.role)})"
     attributes = f"LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOBYPASSRLS INHERIT {replication}"
     secret = f" PASSWORD {literal(scram_verifier(login.password))}" if login.password else ""
+    is_so = (
+        f"EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = {literal(login.role)} AND rolcanlogin AND rolinherit "
+        f"AND NOT (rolsuper OR rolcreatedb OR rolcreaterole OR rolbypassrls) AND "
+        f"{'' if replication == 'REPLICATION' else 'NOT '}rolreplication)"
+    )
     steps = [
-        Step(f"DO {dollar(f'BEGIN IF NOT {exists} THEN {create}; END IF; END')}", f"{login.role}: {reason}"),
-        Step(f"ALTER ROLE {name} {attributes}{secret}", f"{login.role}: no right that it doesn't need"),
-        Step(f"GRANT CONNECT ON DATABASE {quote(database)} TO {name}", f"{login.role}: sign in to this database"),
+        Step(f"DO {dollar(f'BEGIN IF NOT {exists} THEN {create}; END IF; END')}", f"{login.role}: {reason}", exists),
+        Step(f"ALTER ROLE {name} {attributes}", f"{login.role}: no right that it doesn't need", is_so),
+        Step(
+            f"GRANT CONNECT ON DATABASE {quote(database)} TO {name}",
+            f"{login.role}: sign in to this database",
+            f"{exists} AND pg_catalog.has_database_privilege({literal(login.role)}, {literal(database)}, 'CONNECT')",
+        ),
     ]
+    if login.password:
+        steps.append(Step(f"ALTER ROLE {name}{secret}", f"{login.role}: its password", login=login))
     for group in login.member_of:
-        steps.append(Step(f"GRANT {quote(group)} TO {name}", f"{login.role}: the rights of {group}"))
+        steps.append(
+            Step(
+                f"GRANT {quote(group)} TO {name}",
+                f"{login.role}: the rights of {group}",
+                f"{exists} AND pg_catalog.pg_has_role({literal(login.role)}, {literal(group)}, 'USAGE')",
+            )
+        )
     return steps
 
 
@@ -248,42 +340,96 @@ def _event_triggers() -> list[Step]:
     for name, (body, security, reason) in _FUNCTIONS.items():
         head = f"CREATE OR REPLACE FUNCTION {SCHEMA}.{name}() RETURNS event_trigger LANGUAGE plpgsql {security}"
         # A pinned search_path: the caller's own objects can't take the place of the catalog's.
-        steps += [
-            Step(f"{head} SET search_path = pg_catalog, pg_temp AS {dollar(body)}", reason),
-            Step(f"REVOKE ALL ON FUNCTION {SCHEMA}.{name}() FROM PUBLIC", "event triggers need no such right"),
-        ]
+        create = f"{head} SET search_path = pg_catalog, pg_temp AS {dollar(body)}"
+        revoke = f"REVOKE ALL ON FUNCTION {SCHEMA}.{name}() FROM PUBLIC"  # event triggers need no such right
+        done = (
+            f"EXISTS (SELECT FROM pg_catalog.pg_proc WHERE proname = '{name}' AND prosrc = {literal(body)} "
+            f"AND pronamespace = pg_catalog.to_regnamespace('{SCHEMA}') AND proconfig IS NOT NULL "
+            f"AND proacl IS NOT NULL AND prosecdef = {str(security.endswith('DEFINER')).lower()})"
+        )
+        steps.append(Step(f"{create}; {revoke}", reason, done))
     for name, (event, function, tags) in _TRIGGERS.items():
         only = f" WHEN TAG IN ({', '.join(map(literal, tags))})" if tags else ""
         create = f"CREATE EVENT TRIGGER {name} ON {event}{only} EXECUTE FUNCTION {SCHEMA}.{function}()"
-        steps += [
-            Step(f"DROP EVENT TRIGGER IF EXISTS {name}", "make it anew"),
-            Step(create, _FUNCTIONS[function][2]),
-            Step(f"ALTER EVENT TRIGGER {name} ENABLE ALWAYS", "also where session_replication_role is replica"),
-        ]
+        always = f"ALTER EVENT TRIGGER {name} ENABLE ALWAYS"  # also where session_replication_role is replica
+        done = (
+            f"EXISTS (SELECT FROM pg_catalog.pg_event_trigger WHERE evtname = '{name}' AND evtenabled = 'A' "
+            f"AND evtevent = '{event}' AND pg_catalog.cardinality(coalesce(evttags, '{{}}')) = {len(tags)})"
+        )
+        steps.append(Step(f"DROP EVENT TRIGGER IF EXISTS {name}; {create}; {always}", _FUNCTIONS[function][2], done))
     return steps
 
 
-def _feed() -> list[Step]:
-    exists = f"EXISTS (SELECT FROM pg_catalog.pg_publication WHERE pubname = {literal(PUBLICATION)})"
-    create = f"CREATE PUBLICATION {PUBLICATION} FOR ALL TABLES"
-    return [
-        Step(_identity_of_all("FULL", "d", "n", "i"), "changes carry the row as it was, and deletes name their rows"),
-        Step(f"DO {dollar(f'BEGIN IF NOT {exists} THEN {create}; END IF; END')}", "publish every table's changes"),
-    ]
+_TABLES = """
+    SELECT c.oid FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+    WHERE c.relkind IN ('r', 'p') AND c.relpersistence <> 't' AND c.relreplident <> 'f'
+      AND n.nspname NOT IN ('pg_catalog', 'information_schema') AND n.nspname NOT LIKE 'pg\\_toast%'"""
 
-
-def _identity_of_all(identity: str, *now: str) -> str:
-    """A DO block that gives tables of users' schemas another replica identity."""
-    kinds = ", ".join(literal(n) for n in now)
-    body = f"""
+# What a table had before is remembered, so that `undo` can give it back.
+_IDENTITIES = f"""
 DECLARE relation regclass;
 BEGIN
-  FOR relation IN
-    SELECT c.oid FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
-    WHERE c.relkind IN ('r', 'p') AND c.relpersistence <> 't' AND c.relreplident IN ({kinds})
-      AND n.nspname NOT IN ('pg_catalog', 'information_schema') AND n.nspname NOT LIKE 'pg\\_toast%'
+  IF pg_catalog.to_regclass('{SCHEMA}.replica_identity') IS NULL THEN
+    CREATE TABLE {SCHEMA}.replica_identity (relation oid PRIMARY KEY, identity "char" NOT NULL, index_name text);
+    INSERT INTO {SCHEMA}.replica_identity
+      SELECT c.oid, 'f' FROM pg_catalog.pg_class AS c WHERE c.relreplident = 'f' AND c.relkind IN ('r', 'p')
+        AND c.relnamespace <> pg_catalog.to_regnamespace('{SCHEMA}');
+  END IF;
+  FOR relation IN {_TABLES}
   LOOP
-    EXECUTE pg_catalog.format('ALTER TABLE %s REPLICA IDENTITY {identity}', relation);
+    INSERT INTO {SCHEMA}.replica_identity
+      SELECT c.oid, c.relreplident, (SELECT i.indexrelid::pg_catalog.regclass::text FROM pg_catalog.pg_index AS i
+                                     WHERE i.indrelid = c.oid AND i.indisreplident)
+      FROM pg_catalog.pg_class AS c WHERE c.oid = relation ON CONFLICT DO NOTHING;
+    EXECUTE pg_catalog.format('ALTER TABLE %s REPLICA IDENTITY FULL', relation);
   END LOOP;
 END"""
-    return f"DO {dollar(body)}"
+
+_IDENTITIES_BACK = rf"""DO $taprail$
+DECLARE had record;
+BEGIN
+  IF pg_catalog.to_regclass('{SCHEMA}.replica_identity') IS NULL THEN
+    RETURN;
+  END IF;
+  FOR had IN
+    SELECT c.oid::pg_catalog.regclass AS relation, coalesce(r.identity, 'd') AS identity,
+           (SELECT x.relname FROM pg_catalog.pg_class AS x
+            WHERE x.oid = pg_catalog.to_regclass(r.index_name)) AS index_name
+    FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+    LEFT JOIN {SCHEMA}.replica_identity AS r ON r.relation = c.oid
+    WHERE c.relkind IN ('r', 'p') AND c.relpersistence <> 't' AND c.relreplident = 'f'
+      AND n.nspname NOT IN ('pg_catalog', 'information_schema', '{SCHEMA}') AND n.nspname NOT LIKE 'pg\_toast%'
+  LOOP
+    EXECUTE pg_catalog.format('ALTER TABLE %s REPLICA IDENTITY %s', had.relation, CASE had.identity
+      WHEN 'n' THEN 'NOTHING' WHEN 'f' THEN 'FULL'
+      WHEN 'i' THEN coalesce(pg_catalog.format('USING INDEX %I', had.index_name), 'DEFAULT') ELSE 'DEFAULT' END);
+  END LOOP;
+END
+$taprail$"""
+
+
+# Ours are named after the database, by the connector.
+_SLOTS = (
+    "FROM pg_catalog.pg_replication_slots WHERE database = pg_catalog.current_database() "
+    f"AND pg_catalog.starts_with(slot_name, '{PUBLICATION}_')"
+)
+_NO_SLOTS = f"NOT EXISTS (SELECT {_SLOTS})"
+
+
+def _published() -> str:
+    return f"EXISTS (SELECT FROM pg_catalog.pg_publication WHERE pubname = {literal(PUBLICATION)})"
+
+
+def _feed() -> list[Step]:
+    exists = _published()
+    create = f"CREATE PUBLICATION {PUBLICATION} FOR ALL TABLES"
+    return [
+        Step(
+            f"DO {dollar(_IDENTITIES)}",
+            "changes carry the row as it was, and deletes name their rows",
+            f"pg_catalog.to_regclass('{SCHEMA}.replica_identity') IS NOT NULL AND NOT EXISTS ({_TABLES})",
+        ),
+        Step(
+            f"DO {dollar(f'BEGIN IF NOT {exists} THEN {create}; END IF; END')}", "publish all tables' changes", exists
+        ),
+    ]

@@ -32,10 +32,11 @@ BLOCK_BYTES = 64  # of SHA-256: RFC 2104, section 2
 
 
 class Statement(NamedTuple):
-    """One statement, and why it is there."""
+    """One statement, and why it is there. `done` is an SQL condition that holds where it isn't needed any more."""
 
     sql: str
     reason: str
+    done: str = ""
 
 
 # PL/pgSQL rather than SQL: an error must name what is wrong. PARALLEL RESTRICTED: settings and the connection are the
@@ -82,32 +83,65 @@ def install(key: bytes) -> list[Statement]:
     """
     table = f"{SCHEMA}.person_keys"
     definer = "STABLE PARALLEL RESTRICTED SECURITY DEFINER SET search_path = pg_catalog, pg_temp"
+    there = f"pg_catalog.to_regclass('{table}') IS NOT NULL"
+    public = "grantee = 0 AND privilege_type"
+    of_schema = f"SELECT FROM pg_catalog.pg_namespace, pg_catalog.aclexplode(nspacl) WHERE nspname = '{SCHEMA}'"
+    of_table = f"SELECT FROM pg_catalog.pg_class AS c, pg_catalog.aclexplode(relacl) WHERE c.oid = '{table}'::regclass"
+    same, others = _SAME.replace("{pads}", _pads(key)), f"SELECT count(*) FROM {table} AS k WHERE NOT"
     return [
-        Statement(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}", "a place for the tap's functions"),
-        Statement(f"GRANT USAGE ON SCHEMA {SCHEMA} TO PUBLIC", "everybody may ask who acts; nobody may create in it"),
+        Statement(
+            f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}",
+            "a place for the tap's functions",
+            f"pg_catalog.to_regnamespace('{SCHEMA}') IS NOT NULL",
+        ),
+        Statement(
+            f"GRANT USAGE ON SCHEMA {SCHEMA} TO PUBLIC",
+            "everybody may ask who acts; nobody may create in it",
+            f"EXISTS ({of_schema} AND {public} = 'USAGE')",
+        ),
         Statement(
             f"CREATE TABLE IF NOT EXISTS {table} "
             "(id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, pads oid NOT NULL UNIQUE)",
             "where the keys are that the tap's word is verified with",
+            there,
         ),
-        Statement(f"REVOKE ALL ON {table} FROM PUBLIC", "no ordinary role needs to know"),
-        Statement(_block(_NO_COMPAT), "with lo_compat_privileges everybody could read the keys"),
-        Statement(_block(_ADD, key), "this tap's key for this database"),
+        Statement(
+            f"REVOKE ALL ON {table} FROM PUBLIC",
+            "no ordinary role needs to know",
+            f"{there} AND NOT EXISTS ({of_table} AND grantee = 0)",
+        ),
+        Statement(
+            _block(_NO_COMPAT),
+            "with lo_compat_privileges everybody could read the keys",
+            "NOT pg_catalog.current_setting('lo_compat_privileges')::boolean",
+        ),
+        Statement(
+            _block(_ADD, key),
+            "this tap's key for this database",
+            f"{there} AND EXISTS (SELECT FROM {table} AS k WHERE {same})",
+        ),
         Statement(
             _block(_FORGET, key, "LIMIT 1"),
             "of older keys one is believed, for the sessions that are open while the key changes",
+            f"{there} AND ({others} {same}) <= 1",
         ),
         Statement(
             f"CREATE OR REPLACE FUNCTION {SCHEMA}.claims() RETURNS jsonb LANGUAGE plpgsql {definer} "
             f"AS $claims${_CLAIMS}$claims$",
             "everything that the tap says of who acts, verified",
+            _is_there("claims", f"prosecdef AND prosrc = $claims${_CLAIMS}$claims$"),
         ),
         Statement(
             f"CREATE OR REPLACE FUNCTION {SCHEMA}.person() RETURNS text LANGUAGE sql STABLE PARALLEL RESTRICTED "
             f"SET search_path = pg_catalog, pg_temp AS $person$ SELECT {SCHEMA}.claims() ->> 'person' $person$",
             "who acts, verified",
+            _is_there("person", f"prosrc = $person$ SELECT {SCHEMA}.claims() ->> 'person' $person$"),
         ),
-        Statement(f"GRANT EXECUTE ON FUNCTION {SCHEMA}.claims(), {SCHEMA}.person() TO PUBLIC", "policies call them"),
+        Statement(
+            f"GRANT EXECUTE ON FUNCTION {SCHEMA}.claims(), {SCHEMA}.person() TO PUBLIC",
+            "policies call them",
+            " AND ".join(_is_there(name, _PUBLIC_MAY) for name in ("claims", "person")),
+        ),
     ]
 
 
@@ -119,11 +153,34 @@ def forget_keys(key: bytes) -> list[Statement]:
 def remove() -> list[Statement]:
     """Take it back. Fails while a policy or a default still calls the functions, and says which."""
     return [
-        Statement(f"DROP FUNCTION IF EXISTS {SCHEMA}.person()", "who acts isn't told any more"),
-        Statement(f"DROP FUNCTION IF EXISTS {SCHEMA}.claims()", "nor what else the tap said"),
-        Statement(_block(_EMPTY), "nor are its keys kept"),
-        Statement(f"DROP TABLE IF EXISTS {SCHEMA}.person_keys", "nor where they were"),
+        Statement(
+            f"DROP FUNCTION IF EXISTS {SCHEMA}.person()",
+            "who acts isn't told any more",
+            f"NOT {_is_there('person', 'true')}",
+        ),
+        Statement(
+            f"DROP FUNCTION IF EXISTS {SCHEMA}.claims()",
+            "nor what else the tap said",
+            f"NOT {_is_there('claims', 'true')}",
+        ),
+        Statement(_block(_EMPTY), "nor are its keys kept", f"pg_catalog.to_regclass('{SCHEMA}.person_keys') IS NULL"),
+        Statement(
+            f"DROP TABLE IF EXISTS {SCHEMA}.person_keys",
+            "nor where they were",
+            f"pg_catalog.to_regclass('{SCHEMA}.person_keys') IS NULL",
+        ),
     ]
+
+
+_PUBLIC_MAY = (
+    "EXISTS (SELECT FROM pg_catalog.aclexplode(coalesce(proacl, pg_catalog.acldefault('f', proowner))) "
+    "WHERE grantee = 0 AND privilege_type = 'EXECUTE')"
+)
+
+
+def _is_there(function: str, condition: str) -> str:
+    place = f"pronamespace = pg_catalog.to_regnamespace('{SCHEMA}') AND pronargs = 0"
+    return f"EXISTS (SELECT FROM pg_catalog.pg_proc WHERE proname = '{function}' AND {place} AND {condition})"
 
 
 # The newest row is the key in force. `{pads}` is both pads in hex, `{spare}` how many others stay.
@@ -160,8 +217,12 @@ END"""
 
 
 def _block(body: str, key: bytes | None = None, spare: str = "") -> str:
-    pads = "" if key is None else (_pad(key, 0x36) + _pad(key, 0x5C)).hex()
+    pads = "" if key is None else _pads(key)
     return f"DO $block${body.replace('{pads}', pads).replace('{spare}', spare)}$block$"
+
+
+def _pads(key: bytes) -> str:
+    return (_pad(key, 0x36) + _pad(key, 0x5C)).hex()
 
 
 def _pad(key: bytes, byte: int) -> bytes:

@@ -8,13 +8,6 @@ from typing import Any
 
 Steps = Mapping[str, dict[str, Any]]
 REFUSED = {"notifications": "masked-copy"}  # to those who see personal data masked, by which rule
-# Masked though nothing personal is in them (docs/clients.md says why); an entry that is no longer needed is a problem.
-KNOWN = frozenset(
-    {
-        "getPrimaryKeys(None, 'public', 'customers')",
-        "getIndexInfo(None, 'public', 'customers', False, True)",
-    }
-)
 # What the messages of the two must hold: SQLSTATE, and the rule or (of a held statement) its hint.
 POLICY = {"denied": ("", "no-drop-in-prod"), "held": ("42501", "WHERE")}
 
@@ -63,9 +56,6 @@ def problems(direct: Steps, clear: Steps, masked: Steps, hidden: frozenset[str])
         elif step in REFUSED:
             if REFUSED[step] not in str(masked[step]):
                 yield f"{step}: masked, {masked[step]} doesn't name {REFUSED[step]}"
-        elif step in KNOWN:
-            if direct[step] == masked[step]:
-                yield f"{step}: doesn't differ any more, take it from the known"
         elif "columns" not in direct[step]:
             if direct[step] != masked[step]:
                 yield f"{step}: masked, directly {shortened(direct[step], masked[step])}"

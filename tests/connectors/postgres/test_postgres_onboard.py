@@ -69,7 +69,7 @@ def test_replica_identity_comes_before_the_publication() -> None:
     full = next(
         i for i, sql in enumerate(steps) if "ALTER TABLE %s REPLICA IDENTITY FULL" in sql and sql.startswith("DO")
     )
-    trigger = next(i for i, sql in enumerate(steps) if sql.startswith("CREATE EVENT TRIGGER taprail_identity"))
+    trigger = next(i for i, sql in enumerate(steps) if "CREATE EVENT TRIGGER taprail_identity" in sql)
     publication = next(i for i, sql in enumerate(steps) if "CREATE PUBLICATION" in sql)
     assert trigger < full < publication
 
