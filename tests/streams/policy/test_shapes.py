@@ -69,6 +69,8 @@ def test_everyday_statements_are_known_by_their_shape(form: str) -> None:
         ("SELECT 'a'", "SELECT 'a\\'"),
         ("SELECT 5", "SELECT 5.5"),
         ("SELECT 5", "SELECT '5'"),
+        ("SELECT 1 ORDER BY 99999999999", "SELECT 1 ORDER BY 2"),  # only small numbers are positions
+        ("SELECT 5 FROM t", "SELECT 5a FROM t"),
         ("SELECT 5", "SELECT \0"),
         ("SELECT 'a'", "SELECT \0'"),
         ("SELECT 1", f"SELECT {'1' * 5000}"),
@@ -80,6 +82,13 @@ def test_what_is_not_the_same_has_not_the_same_shape(first: str, second: str) ->
     if parses:
         shapes.learn(first, normalised)
     assert shapes.normalised(second) is None
+
+
+def test_what_only_looks_like_a_string_is_no_mark() -> None:
+    """Between the quotes inside two names stands what the statement reads."""
+    shapes = Shapes()
+    shapes.learn("""SELECT " ' " , id , " ' " FROM t""", """SELECT " ' " , id , " ' " FROM t""")
+    assert shapes.normalised("""SELECT " ' " , email , " ' " FROM t""") is None
 
 
 def test_a_zero_byte_is_refused_whatever_is_known() -> None:
