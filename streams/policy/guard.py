@@ -27,7 +27,7 @@ from taprail.streams.policy.lineage import column_lineage
 from taprail.streams.policy.rules import RULES
 from taprail.streams.policy.sizes import LONG_CHARACTERS, TEXT_BYTES_KEPT
 
-VERDICTS_MAX, SESSIONS_MAX = 20_000, 10_000  # a verdict and what the recorder keeps of it: 5 KB
+VERDICTS_MAX, SESSIONS_MAX = 20_000, 10_000  # a verdict and what the recorder keeps of it: 4 KB
 _END = "; \n\t"
 SYNTAX, SYNTAX_ERROR = "syntax", "42601"
 _MAKING = ("CREATE TABLE", "CREATE VIEW", "CREATE MATERIALIZED VIEW", "CREATE SEQUENCE", "SELECT INTO", "DROP ")
