@@ -54,7 +54,7 @@ def onboard(
       taprail onboard prod --config taprail.toml
       taprail onboard prod --tap 10.0.7.0/24 --apply
       taprail onboard prod --undo --apply --yes
-      taprail onboard prod --sql > prepare.sql
+      taprail onboard prod --sql
     """
     from taprail.connectors.postgres import onboard as onboarding
     from taprail.connectors.postgres.readiness import hba, readiness
