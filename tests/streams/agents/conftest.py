@@ -36,7 +36,7 @@ CONTROL = Ed25519PrivateKey.generate()
 SEALER = Sealer("data-test", secrets.token_bytes(32))
 FOLLOWED = {"taprail.alerts": Alert, "taprail.detections": Detection}
 CONSUMED = ("alerts", "approvals", "coverage", "decisions", "detections")
-WAIT_SECONDS = 30.0
+WAIT_SECONDS = 60.0
 SECRET = "a secret that both sides know"
 
 
