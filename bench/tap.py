@@ -9,9 +9,11 @@ installed (Debian: `apt-get install pgbouncer`), otherwise the server itself is.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import shutil
+import signal
 import socket
 import statistics
 import subprocess
@@ -38,8 +40,9 @@ SCALE = 4
 ROUNDS, SECONDS = 5, 3
 MODES = ("simple", "extended", "prepared")
 CLIENTS = (1, 8)
-BULK_ROWS, BULK_ROUNDS = 1_000_000, 3
-IDLE = 2_000
+BULK_ROWS, BULK_ROUNDS = 1_000_000, 5
+IDLE, BURST = 2_000, 500
+SERVER = {"max_connections": str(IDLE + 100)}
 # 224 bytes a row on the wire; name and e-mail address are masked for whoever may not see them.
 PEOPLE = f"""
 CREATE TABLE people AS SELECT n AS id, n * 7 AS branch, 'Person number ' || n AS full_name,
@@ -69,7 +72,7 @@ class Run(NamedTuple):
 def main() -> None:
     with tempfile.TemporaryDirectory(prefix="taprail-bench-") as folder, contextlib.ExitStack() as stack:
         Path(folder).chmod(0o755)
-        installation = LocalInstallation(Path(folder) / "home", lambda _: None)
+        installation = LocalInstallation(Path(folder) / "home", lambda _: None, postgres=SERVER)
         stack.callback(installation.stop)
         loaded = installation.start(_fill)
         for role in ("stream", "agents", "ledger", "signer"):  # they run on other machines
@@ -87,6 +90,8 @@ def main() -> None:
         out = Figures("tap")
         _small(out, Path(installation.endpoints.psql).parent, targets)
         _bulk(out, targets)
+        _hashed(out, installation, targets)
+        _burst(out, tap)
         _waiting(out, tap)
 
 
@@ -180,6 +185,28 @@ def _bulk(out: Figures, targets: list[Target]) -> None:
     out.figure("memory that a result takes, slow readers included", round(grown / 2**20, 1), "MiB", "to be at most 64")
 
 
+def _hashed(out: Figures, installation: LocalInstallation, targets: list[Target]) -> None:
+    """The same with `masked = "hashed"`, which a running tap takes over."""
+    tap, baseline = targets[-1], targets[-2]
+    config = installation.config.read_text()
+    installation.config.write_text(config.replace("[policy]\n", '[policy]\nmasked = "hashed"\n', 1))
+    os.kill(tap.pid, signal.SIGHUP)
+    while _first_email(tap) == "***@***":
+        time.sleep(0.1)
+    rates = defaultdict(list)
+    for _ in range(BULK_ROUNDS):
+        for target in (baseline, tap):
+            rates[target].append(_read_all(target, "people"))
+    mine, other = (round(statistics.median(rates[target])) for target in (tap, baseline))
+    out.figure(f"{BULK_ROWS:,} rows, 2 columns under a keyed hash", mine, "MB/s", baseline.name, other)
+
+
+def _first_email(target: Target) -> str:
+    with psycopg.connect(f"{target.dsn} sslmode=disable") as connection:
+        row = connection.execute("SELECT email FROM people LIMIT 1").fetchone()
+        return str(row[0]) if row else ""
+
+
 def _read_all(target: Target, table: str, *, slowly: bool = False) -> float:
     """MB/s of everything that the server says; the client only counts it."""
     with psycopg.connect(f"{target.dsn} sslmode=disable", autocommit=True) as connection:
@@ -203,18 +230,33 @@ def _read_all(target: Target, table: str, *, slowly: bool = False) -> float:
 # Waiting --------------------------------------------------------------------------------------------------------------
 
 
+def _burst(out: Figures, tap: Target) -> None:
+    """Sign-ins all at once: each with a token that is verified, and a connection of its own to the server."""
+
+    async def sign_in() -> psycopg.AsyncConnection:
+        return await psycopg.AsyncConnection.connect(f"{tap.dsn} sslmode=disable")
+
+    async def burst() -> float:
+        started = time.perf_counter()
+        sessions = await asyncio.gather(*(sign_in() for _ in range(BURST)))
+        took = time.perf_counter() - started
+        for session in sessions:
+            await session.close()
+        return took
+
+    took = asyncio.run(burst())
+    out.figure(f"{BURST} sign-ins at once, all of them in", round(took, 2), "s", "no error, or the bench fails")
+
+
 def _waiting(out: Figures, tap: Target) -> None:
-    """Sessions that do nothing, as many as the server takes."""
+    """Sessions that do nothing: what they add to the tap, and all of its memory."""
     before = _resident(tap.pid)
-    sessions = []
-    with contextlib.suppress(psycopg.OperationalError):
-        while len(sessions) < IDLE:
-            sessions.append(psycopg.connect(f"{tap.dsn} sslmode=disable"))
-    each = (_resident(tap.pid) - before) / len(sessions)
+    sessions = [psycopg.connect(f"{tap.dsn} sslmode=disable") for _ in range(IDLE)]
+    whole = _resident(tap.pid)
     for session in sessions:
         session.close()
-    beside = f"{len(sessions)} were open; to be at most 100"
-    out.figure("memory of a session that waits", round(each / 1024, 1), "KiB", beside)
+    out.figure("memory of a session that waits", round((whole - before) / IDLE / 1024, 1), "KiB", "-")
+    out.figure(f"memory of the tap with {IDLE:,} of them", round(whole / 2**20), "MiB", "to be at most 200")
 
 
 @contextlib.contextmanager

@@ -32,6 +32,10 @@ class Sealer:
         self._cipher = AESGCM(key)
         self._hash_key = hashlib.sha256(b"taprail/hash/v1\0" + key).digest()
 
+    def mask_key(self, environment: str) -> bytes:
+        """What masked values of an environment are hashed with, 32 bytes: nothing can be joined across environments."""
+        return hmac.digest(self._hash_key, b"mask/" + environment.encode(), "sha256")
+
     def seal(self, plaintext: bytes, purpose: str) -> Envelope:
         nonce = os.urandom(NONCE_BYTES)
         ciphertext = self._cipher.encrypt(nonce, plaintext, purpose.encode())

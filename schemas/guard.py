@@ -22,6 +22,8 @@ TransactionStatus = Literal["I", "T", "E"]
 # What a record survives before its statement runs: the tap's death, the machine's, or it is in Kafka (acks=all).
 Durability = Literal["process", "machine", "kafka"]
 COLUMNS_MAX = 1600  # of a relation (MaxHeapAttributeNumber)
+# What an expression makes can be chosen, so a hash of it would be a dictionary; "system": statistics of any column.
+NEVER_HASHED = frozenset({"unproven", "system"})
 TEXT_TYPES = frozenset({18, 19, 25, 1042, 1043, 705})  # char, name, text, bpchar, varchar, unknown
 
 
@@ -177,7 +179,16 @@ class Replace(Struct, frozen=True):
     value: bytes
 
 
-ColumnAction = Keep | Null | Replace
+class Hash(Struct, frozen=True):
+    """Send a hash under this key of any value that isn't NULL: equal values stay equal, so joins and counts hold."""
+
+    key: bytes
+
+    def __repr__(self) -> str:
+        return "Hash()"
+
+
+ColumnAction = Keep | Null | Replace | Hash
 KEEP, NULL = Keep(), Null()
 
 
@@ -191,6 +202,7 @@ class MaskPlan:
     clean       positions in the output, from 0, that the guard has proven clean by their construction
     width       how many output columns that proof counted; another width voids it. -1: no proof
     redactions  class -> what a text value becomes; 'unproven' for what has no proof
+    hash_key    text of a known class becomes a hash under this key instead; b"" where it doesn't
     scrub       also take values out of errors and notices
     """
 
@@ -201,6 +213,7 @@ class MaskPlan:
     redactions: Mapping[str, bytes] = field(default_factory=dict)
     scrub: bool = True
     newest: Mapping[int, int] = field(default_factory=dict)
+    hash_key: bytes = field(default=b"", repr=False)
 
     def actions(self, fields: tuple[Field, ...]) -> tuple[ColumnAction, ...]:
         clean = self.clean if self.width == len(fields) else frozenset()
@@ -216,6 +229,8 @@ class MaskPlan:
         else:
             data_class = "unproven"
         if column.type_oid in TEXT_TYPES:
+            if self.hash_key and data_class not in NEVER_HASHED:
+                return Hash(self.hash_key)
             return Replace(self.redactions.get(data_class, b"***"))
         return NULL
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from msgspec import MsgspecError, Struct, json
@@ -32,12 +32,19 @@ STATE = "up.json"
 class LocalInstallation:
     """`start()` makes what is missing and starts everything; what was made is kept in `home`."""
 
-    def __init__(self, home: Path, progress: Callable[[str], None], webhook_url: str = "") -> None:
-        """`webhook_url`: where alerts are POSTed, signed with the secret in `secrets/webhook`."""
+    def __init__(
+        self,
+        home: Path,
+        progress: Callable[[str], None],
+        webhook_url: str = "",
+        postgres: Mapping[str, str] | None = None,
+    ) -> None:
+        """`webhook_url`: where alerts are POSTed, signed with the secret in `secrets/webhook`. `postgres` are settings
+        of the server, over ours."""
         self.home = home.absolute()
         self.webhook_url = webhook_url
         self.progress = progress
-        self.stack = LocalStack(self.home / "stack", progress=progress)
+        self.stack = LocalStack(self.home / "stack", progress=progress, postgres=postgres)
         self.config = self.home / "taprail.toml"
         self.supervisor = Supervisor(self.config, self.home / "run")
         self._claims: list[socket.socket] = []

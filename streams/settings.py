@@ -156,6 +156,13 @@ class Policy(Section, frozen=True, kw_only=True):
         "prod",
     )
     clear_groups: Annotated[tuple[str, ...], Meta(description="Groups that see personal data unmasked.")] = ()
+    masked: Annotated[
+        Literal["redacted", "hashed"],
+        Meta(
+            description="What becomes of personal data in results for everybody else: `***`, or a keyed hash of each "
+            "text, with which equal ones can be joined and counted; other types become NULL either way."
+        ),
+    ] = "redacted"
     values: Annotated[
         Literal["encrypted", "hashed"],
         Meta(

@@ -112,7 +112,7 @@ async def _serve(whole: Loaded, process: int, stop: threading.Event, ready: Call
 
     def serving(now: Loaded) -> Serving:
         """What who comes in is served with: again at each reload."""
-        guard = PolicyGuard(lambda name: watchers[name].catalog, rule_settings(now.settings.policy))
+        guard = PolicyGuard(lambda name: watchers[name].catalog, rule_settings(now.settings.policy), hash_keys(now))
         sign_in = SignIn(now, revocations.standing(now.settings.identity.groups_from))
         gate = TapGate(guard, desk, watchers, durable.wait)
 
@@ -196,7 +196,14 @@ def _publisher(
 
 
 def rule_settings(policy: Policy) -> RuleSettings:
-    return RuleSettings(policy.protected, policy.clear_groups, policy.approver_groups, policy.hold_seconds)
+    return RuleSettings(
+        policy.protected, policy.clear_groups, policy.approver_groups, policy.hold_seconds, policy.masked
+    )
+
+
+def hash_keys(loaded: Loaded) -> Callable[[str], bytes]:
+    """The key that an environment's masked values are hashed with, b"" where they are redacted."""
+    return data_sealer(loaded).mask_key if loaded.settings.policy.masked == "hashed" else lambda environment: b""
 
 
 def watcher_of(loaded: Loaded, database: Database) -> CatalogWatcher:

@@ -34,8 +34,17 @@ class LocalStack:
     process, however it ends. One stack can use a home at a time.
     """
 
-    def __init__(self, home: Path, *, cache: Path | None = None, progress: Callable[[str], None] | None = None) -> None:
+    def __init__(
+        self,
+        home: Path,
+        *,
+        cache: Path | None = None,
+        progress: Callable[[str], None] | None = None,
+        postgres: Mapping[str, str] | None = None,
+    ) -> None:
+        """`postgres` are settings of the server, over ours."""
         self.home = home.resolve()
+        self._postgres_settings = postgres
         self._cache = cache
         self._progress = progress or (lambda _line: None)
         self._lock: Any = None
@@ -115,7 +124,8 @@ class LocalStack:
             kafka_password=users["connect"],
         )
         registry = Registry(self.home / "registry", jars["registry"], ports["registry"], ports["registry-management"])
-        postgres = self._postgres = Postgres(self.home / "postgres", ports["postgres"])
+        settings = self._postgres_settings
+        postgres = self._postgres = Postgres(self.home / "postgres", ports["postgres"], settings=settings)
         identity = Identity(self.home / "identity", ports["identity"])
         self._children = [part.child for part in (connect, kafka, registry, postgres, identity)]
         endpoints = Endpoints(

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from taprail.connectors.postgres import messages as wire
-from taprail.connectors.postgres.rows import replacement
-from taprail.schemas.guard import Keep, MaskPlan, Null
+from taprail.connectors.postgres.rows import Keyed, replacement
+from taprail.schemas.guard import ColumnAction, Hash, Keep, MaskPlan, Null
 
-RowActions = tuple[bytes | None, ...]
+RowActions = tuple[bytes | Keyed | None, ...]
 _HIDDEN_TEXT = "the text of this message is hidden: it may hold personal data"
 _KEPT_FIELDS = ("S", "V", "C")
 _POSITION, _CONTEXT = "P", "W"
@@ -15,12 +15,17 @@ _POSITION, _CONTEXT = "P", "W"
 def row_actions(plan: MaskPlan, description: bytes) -> tuple[RowActions, int]:
     """(the actions of `rows.rewrite`, () where every column stays; how many columns are masked)."""
     actions = plan.actions(wire.parse_row_description(description))
-    found = tuple(
-        None if isinstance(action, Keep) else replacement(None if isinstance(action, Null) else action.value)
-        for action in actions
-    )
+    found = tuple(_row_action(action) for action in actions)
     masked = sum(action is not None for action in found)
     return (found if masked else ()), masked
+
+
+def _row_action(action: ColumnAction) -> bytes | Keyed | None:
+    if isinstance(action, Keep):
+        return None
+    if isinstance(action, Hash):
+        return Keyed(action.key)
+    return replacement(None if isinstance(action, Null) else action.value)
 
 
 def scrubbed(fields: dict[str, str]) -> dict[str, str]:

@@ -7,16 +7,35 @@ the compiler, and an int to Python.
 
 from __future__ import annotations
 
-from struct import Struct as Layout
+from hashlib import blake2b
 from typing import Final
 
-from mypy_extensions import i64
+from librt.strings import BytesWriter
+from mypy_extensions import i64, u8
 
 COMPILED = not __file__.endswith(".py")
 DATA_ROW: Final = 68  # b"D"
-_HEAD = Layout(">BI")
+_LENGTH_MAX: Final = 0x7FFFFFFF
 _NULL = b"\xff\xff\xff\xff"
 _NULL_WIDTH: Final = 0xFFFFFFFF
+_HASH_BYTES: Final = 12
+_HASH_LENGTH = (2 * _HASH_BYTES).to_bytes(4, "big")
+
+
+class Keyed:
+    """An action that puts a keyed hash in a value's place, 24 hex digits: equal values stay equal, none can be read.
+
+    BLAKE2b with a key (RFC 7693) and 96 bits: a key of at most 64 bytes.
+    """
+
+    def __init__(self, key: bytes) -> None:
+        self._keyed = blake2b(key=key, digest_size=_HASH_BYTES)
+
+    def of(self, value: bytes) -> bytes:
+        """With its length word before it."""
+        made = self._keyed.copy()
+        made.update(value)
+        return _HASH_LENGTH + made.hexdigest().encode()
 
 
 def uint32(data: bytes, at: i64) -> i64:
@@ -38,14 +57,14 @@ def skip(data: bytes, start: int, kind: int) -> tuple[int, int]:
     return at, count
 
 
-def rewrite(data: bytes, start: int, actions: tuple[bytes | None, ...]) -> tuple[bytes, int, int]:
+def rewrite(data: bytes, start: int, actions: tuple[bytes | Keyed | None, ...]) -> tuple[bytes, int, int]:
     """Rewrite the run of whole DataRow messages at `start`: (bytes to send, where the run ends, how many rows).
 
     One action a column: None keeps the value; otherwise the action is the bytes that stand for any value, with its
-    length word before it (b"\\xff\\xff\\xff\\xff" alone is NULL). A NULL stays NULL.
+    length word before it (b"\\xff\\xff\\xff\\xff" alone is NULL), or makes them of it. A NULL stays NULL.
     Raises ValueError on a row whose columns aren't those of `actions` or don't fill the message.
     """
-    out: list[bytes] = []
+    out = BytesWriter()
     size: i64 = len(data)
     at: i64 = start
     columns: i64 = len(actions)
@@ -58,8 +77,7 @@ def rewrite(data: bytes, start: int, actions: tuple[bytes | None, ...]) -> tuple
         if i64(data[at + 5]) << 8 | i64(data[at + 6]) != columns:
             raise ValueError("a row has another number of columns than its description")
         head = len(out)
-        out.append(b"")  # the header comes when the length is known
-        kept = at + 5  # from here to `at` nothing has changed and nothing is copied yet
+        kept = at  # from here to `at` nothing has changed and nothing is copied yet, but for the length
         at += 7
         for action in actions:
             if end - at < 4:
@@ -72,17 +90,23 @@ def rewrite(data: bytes, start: int, actions: tuple[bytes | None, ...]) -> tuple
             elif action is None:
                 at += 4 + width
             else:
-                out.append(data[kept:at])
-                out.append(action)
-                length += len(action) - 4 - width
+                if at > kept:
+                    out.write(data[kept:at])
+                put = action.of(data[at + 4 : at + 4 + width]) if isinstance(action, Keyed) else action
+                out.write(put)
+                length += len(put) - 4 - width
                 at += 4 + width
                 kept = at
         if at != end:
             raise ValueError("a row's columns don't fill its message")
-        out.append(data[kept:at])
-        out[head] = _HEAD.pack(DATA_ROW, length)
+        if at > kept:
+            out.write(data[kept:at])
+        if length > _LENGTH_MAX:
+            raise ValueError("a row is too long for its message")
+        for place in range(4):
+            out[head + 1 + place] = u8((length >> (24 - 8 * place)) & 0xFF)
         count += 1
-    return b"".join(out), at, count
+    return out.getvalue(), at, count
 
 
 def replacement(value: bytes | None) -> bytes:

@@ -52,8 +52,10 @@ def holds_personal(relation: RelationInfo, catalog: Catalog) -> bool:
     return bool(below) and any(oid in below for oid, _ in sensitive)
 
 
-def plan(facts: Facts, node: Any, session: SessionContext, catalog: Catalog) -> MaskPlan:
+def plan(facts: Facts, node: Any, session: SessionContext, catalog: Catalog, hash_key: bytes = b"") -> MaskPlan:
     """The plan for somebody who sees personal data masked, of a statement that reaches it.
+
+    With a `hash_key` text is hashed under it rather than redacted.
 
     What EXECUTE and FETCH run was named in another search_path perhaps, so only the server's description proves there.
     """
@@ -67,4 +69,5 @@ def plan(facts: Facts, node: Any, session: SessionContext, catalog: Catalog) -> 
         pass
     elif kind == "select_stmt":
         clean, width = Proof(node, session, catalog).outputs(node.select_stmt)
-    return MaskPlan(catalog.sensitive(), catalog.oids(), clean, width, REDACTIONS, newest=catalog.newest())
+    sensitive, newest = catalog.sensitive(), catalog.newest()
+    return MaskPlan(sensitive, catalog.oids(), clean, width, REDACTIONS, newest=newest, hash_key=hash_key)

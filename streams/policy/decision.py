@@ -16,6 +16,7 @@ class RuleSettings(Struct, frozen=True):
     clear_groups: tuple[str, ...] = ()
     approver_groups: tuple[str, ...] = ("data-owners",)
     hold_seconds: int = 300
+    masked: Literal["redacted", "hashed"] = "redacted"
 
 
 class Case(Struct, frozen=True):

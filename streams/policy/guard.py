@@ -126,10 +126,18 @@ class _Seat:
 
 
 class PolicyGuard:
-    """Implements `Guard`. `catalog_of` gives the catalog of a session's database."""
+    """Implements `Guard`. `catalog_of` gives the catalog of a session's database.
 
-    def __init__(self, catalog_of: Callable[[str], Catalog], settings: RuleSettings) -> None:
-        self._catalog_of, self._settings = catalog_of, settings
+    `hash_key_of` gives the key of an environment's masked values, b"" where they are redacted.
+    """
+
+    def __init__(
+        self,
+        catalog_of: Callable[[str], Catalog],
+        settings: RuleSettings,
+        hash_key_of: Callable[[str], bytes] = lambda environment: b"",
+    ) -> None:
+        self._catalog_of, self._settings, self._hash_key_of = catalog_of, settings, hash_key_of
         self.policy_version = policy_version(settings)
         self._seats: dict[str, _Seat] = {}  # by session
         self._shelves: dict[tuple[Any, ...], _Shelf] = {}
@@ -223,7 +231,8 @@ class PolicyGuard:
         if decision is not None and decision.action == "hold" and len(text.encode()) > TEXT_BYTES_KEPT:
             hint = f"whoever approves must see all of it: send at most {TEXT_BYTES_KEPT} bytes at once"
             decision = structs.replace(decision, action="deny", hint=hint)
-        plan = masking.plan(facts, node, session, catalog) if masked else None
+        key = self._hash_key_of(session.environment)
+        plan = masking.plan(facts, node, session, catalog, key) if masked else None
         return self._verdict(facts, normalised, catalog, decision, plan, relations)
 
     def _verdict(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 from pathlib import Path
 
@@ -15,14 +16,24 @@ from taprail.connectors.postgres import rows
 tables = st.integers(0, 4).flatmap(
     lambda columns: st.tuples(
         st.lists(st.lists(st.none() | st.binary(max_size=300), min_size=columns, max_size=columns), max_size=6),
-        st.lists(st.sampled_from(["keep", None, b"***", b""]), min_size=columns, max_size=columns),
+        st.lists(st.sampled_from(["keep", "hash", None, b"***", b""]), min_size=columns, max_size=columns),
     )
 )
 both_variants = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
-def actions_of(wanted):
-    return tuple(None if action == "keep" else rows.replacement(action) for action in wanted)
+KEY = b"a key of an environment"
+
+
+def actions_of(wanted, variant=rows):
+    kinds = {"keep": lambda: None, "hash": lambda: variant.Keyed(KEY)}
+    return tuple(kinds[action]() if isinstance(action, str) else rows.replacement(action) for action in wanted)
+
+
+def hidden(value, action):
+    if value is None or action == "keep":
+        return value
+    return hashlib.blake2b(value, key=KEY, digest_size=12).hexdigest().encode() if action == "hash" else action
 
 
 @both_variants
@@ -31,12 +42,9 @@ def test_rewrite_does_what_its_actions_say(rows_variant, table, tail):
     values, wanted = table
     tail = b"C" + tail  # whatever follows the rows is left alone
     data = b"".join(wire.data_row(row) for row in values)
-    masked = [
-        [value if action == "keep" or value is None else action for value, action in zip(row, wanted, strict=True)]
-        for row in values
-    ]
+    masked = [[hidden(value, action) for value, action in zip(row, wanted, strict=True)] for row in values]
     expected = b"".join(wire.data_row(row) for row in masked)
-    assert rows_variant.rewrite(data + tail, 0, actions_of(wanted)) == (expected, len(data), len(values))
+    assert rows_variant.rewrite(data + tail, 0, actions_of(wanted, rows_variant)) == (expected, len(data), len(values))
     assert rows_variant.skip(data + tail, 0, wire.DATA_ROW) == (len(data), len(values))
 
 
@@ -47,7 +55,7 @@ def test_any_bytes_give_rows_or_an_error(rows_variant, noise, table):
     _, wanted = table
     data = b"D\0\0\0" + bytes([len(noise) + 4]) + noise
     try:
-        _, end, count = rows_variant.rewrite(data, 0, actions_of(wanted))
+        _, end, count = rows_variant.rewrite(data, 0, actions_of(wanted, rows_variant))
     except ValueError as error:
         assert "row" in str(error)
     else:
