@@ -19,7 +19,7 @@ import fastavro
 import msgspec
 from msgspec import NODEFAULT, Struct, json
 
-from taprail.schemas import control, records
+from taprail.schemas import control, facts, records
 from taprail.schemas.errors import RecordError
 
 NAMESPACE = "taprail"
@@ -75,14 +75,21 @@ def _record(record: type[Struct], name: str, parts: tuple[type[Struct], ...], se
     seen.add(name)
     fields = []
     for part in parts:
-        hints = typing.get_type_hints(part)
+        hints, described = typing.get_type_hints(part), typing.get_type_hints(part, include_extras=True)
         for info in msgspec.structs.fields(part):
             entry: Schema = {"name": info.encode_name, "type": _type(hints[info.name], seen)}
             if info.default is not NODEFAULT:
                 entry["default"] = json.decode(json.encode(info.default))
+            if doc := _description(described[info.name]):
+                entry["doc"] = doc
             fields.append(entry)
     doc = " ".join((record.__doc__ or "").split())
     return {"type": "record", "name": name, "namespace": NAMESPACE, "doc": doc, "fields": fields}
+
+
+def _description(hint: Any) -> str:
+    found = (part.description for part in getattr(hint, "__metadata__", ()) if isinstance(part, msgspec.Meta))
+    return next((text for text in found if text), "")
 
 
 def _type(hint: Any, seen: set[str]) -> Any:
@@ -166,7 +173,9 @@ def decode_enriched(record: type[Record], body: bytes) -> tuple[Record, records.
 
 def files() -> dict[str, str]:
     """Name and text of every .avsc file."""
-    schemas = [schema_of(record) for record in RECORDS] + [enriched_schema_of(record) for record in ENRICHED]
+    schemas = [schema_of(record) for record in (*RECORDS, facts.PolicyFacts)] + [
+        enriched_schema_of(record) for record in ENRICHED
+    ]
     return {f"{_snake(s['name'])}.avsc": json.format(json.encode(s), indent=2).decode() + "\n" for s in schemas}
 
 

@@ -2,6 +2,7 @@
 
 TaprailError
 ├── SettingsError        a configuration that can't be used
+├── PolicyError          a policy that can't be used
 ├── RefusedError         a statement, a record or a request that may not pass
 ├── ProtocolError        bytes that are not what the protocol says
 ├── SpoolError           the spool can't take or give a record
@@ -28,6 +29,24 @@ class TaprailError(Exception):
 
 class SettingsError(TaprailError):
     """A configuration that can't be used: the message names the setting's path."""
+
+
+class PolicyError(TaprailError):
+    """A policy that can't be used; `file`, `line` and `column` (from 1, 0 for none) say where, `excerpt` shows it."""
+
+    def __init__(
+        self, message: str, *, file: str = "", line: int = 0, column: int = 0, excerpt: str = "", hint: str = ""
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.file, self.line, self.column, self.excerpt = file, line, column, excerpt
+
+    def __str__(self) -> str:
+        """As compilers say it, with a caret below the place."""
+        place = ":".join([self.file, *(str(n) for n in (self.line, self.column) if n)])
+        said = f"{place}: {self.message}" if place else self.message
+        if self.excerpt and self.column:
+            said += f"\n  {self.excerpt}\n  {' ' * (self.column - 1)}^"
+        return f"{said}\n  {self.hint}" if self.hint else said
 
 
 class RefusedError(TaprailError):

@@ -11,11 +11,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final, Literal, Protocol
+from typing import Any, Final, Literal, Protocol
 
 from msgspec import Struct
 
-from taprail.schemas.records import Action, Person, RelationUse
+from taprail.schemas.records import Action, Person, PolicyMatch, RelationUse
 
 Transaction = Literal["", "begin", "commit", "rollback", "savepoint", "release", "rollback_to", "two_phase"]
 TransactionStatus = Literal["I", "T", "E"]
@@ -246,6 +246,8 @@ class Verdict:
     hold_seconds    how long a held statement may wait
     position        of the character that a syntax error is about, from 1, as the server would say it; 0 for none
     hold_in_transaction  whether it may wait inside an open transaction, which keeps locks
+    matched         policies that matched, those being tried and those that only alert included
+    pending         what the guard needs to decide it anew for the next equal statement; nobody else's
     inert           proven to change neither the catalog nor how the session's next text is read; false where not known
     """
 
@@ -269,6 +271,8 @@ class Verdict:
     hold_in_transaction: bool = False
     lineage: tuple[str, ...] = ()
     relations: tuple[RelationUse, ...] = ()  # facts.relations resolved through the catalog, with their classes
+    matched: tuple[PolicyMatch, ...] = ()
+    pending: Any = field(default=None, repr=False, compare=False)
     inert: bool = False
     kept: Kept = field(default_factory=Kept, init=False, repr=False, compare=False)
 

@@ -46,6 +46,16 @@ class RelationUse(Struct, frozen=True):
         return f"{self.schema}.{self.name}" if self.schema else self.name
 
 
+class PolicyMatch(Struct, frozen=True):
+    """A policy that matched a statement. `trial`: it is being tried, so it did nothing but say so."""
+
+    policy: str
+    verdict: Literal["deny", "allow", "hold", "mask", "alert"]
+    level: Severity
+    title: str
+    trial: bool = False
+
+
 class Envelope(Struct, frozen=True):
     """An encrypted value: AES-256-GCM under a data key that is named, never carried.
 
@@ -65,7 +75,8 @@ class Statement(Struct, frozen=True):
     """A statement that a tap has judged. It is in the spool before the server sees a byte of the statement.
 
     A held one says who may decide (`approvers`, groups), until when, and what the decision binds to. When it runs, it
-    is written down again with its `approval`, and `held_sequence` names the first record.
+    is written down again with its `approval`, and `held_sequence` names the first record. `matched` are the policies
+    that had something to say, whether they decided or not.
     """
 
     tap: str
@@ -100,6 +111,7 @@ class Statement(Struct, frozen=True):
     approvers: tuple[str, ...] = ()
     held_sequence: int = 0
     lineage: tuple[str, ...] = ()
+    matched: tuple[PolicyMatch, ...] = ()
     values: Envelope | None = None
 
 

@@ -23,7 +23,8 @@ VALUES = b"\2"  # its second
 _AT_ONCE = {"approval": "", "binding": "", "expires_us": 0, "approvers": (), "held_sequence": 0}
 
 _OF_VERDICT = (
-    "action", "rule", "fingerprint", "normalized", "reason", "policy_version", "catalog_epoch", "mark", "lineage"
+    "action", "rule", "fingerprint", "normalized", "reason", "policy_version", "catalog_epoch", "mark", "lineage",
+    "matched",
 )  # fmt: skip
 _OF_SESSION = ("session", "environment", "server", "database", "purpose", "role", "client", "client_address")
 
@@ -41,9 +42,10 @@ class _OfVerdict:
             "tag": facts.tag,
             "writes": verdict.mark != "none",
             "relations": relations,
+            "matched": plain(verdict.matched),
         }
         self.action = encode_run(Statement, "action", "catalog_epoch", values)
-        self.mark = encode_run(Statement, "mark", "lineage", values)
+        self.mark = encode_run(Statement, "mark", "matched", values)
         self.before_fingerprint = encode_run(Outcome, "tag", "relations", values)
         self.fingerprint = encode_bytes(verdict.fingerprint.encode())
 

@@ -201,6 +201,7 @@ def statement_record(
         approvers=verdict.approvers,
         held_sequence=held_sequence,
         lineage=verdict.lineage,
+        matched=verdict.matched,
         values=values,
     )
 

@@ -48,3 +48,7 @@ class Decision(Struct, frozen=True):
     rule: str
     reason: str
     hint: str
+
+
+def strictest(decisions: list[Decision]) -> Decision | None:
+    return next((d for d in decisions if d.action == "deny"), decisions[0] if decisions else None)

@@ -11,76 +11,29 @@ import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, NamedTuple
 
-from msgspec import json, structs
+from msgspec import json
 
-from taprail.connectors.postgres.outlook import inert
 from taprail.schemas.errors import RefusedError
-from taprail.schemas.guard import Catalog, Facts, MaskPlan, Part, RelationInfo, Request, SessionContext, Verdict
-from taprail.schemas.records import RelationUse
+from taprail.schemas.guard import Catalog, Facts, Part, RelationInfo, Request, SessionContext, Verdict
+from taprail.schemas.records import Person
 from taprail.streams.masking import plan as masking
-from taprail.streams.policy import sql
-from taprail.streams.policy.decision import Case, Decision, RuleSettings
+from taprail.streams.policy import sql, verdicts
+from taprail.streams.policy.changing import Changing
+from taprail.streams.policy.decision import Case, RuleSettings, strictest
+from taprail.streams.policy.describe import describe
 from taprail.streams.policy.facts import facts_of
-from taprail.streams.policy.lineage import column_lineage
-from taprail.streams.policy.rules import RULES
+from taprail.streams.policy.history import History
+from taprail.streams.policy.packs import shipped
+from taprail.streams.policy.ruling import PolicySet
+from taprail.streams.policy.safeguards import SAFEGUARDS
 from taprail.streams.policy.sizes import LONG_CHARACTERS, TEXT_BYTES_KEPT
+from taprail.streams.policy.verdicts import may_write
 
 VERDICTS_MAX, SESSIONS_MAX = 20_000, 10_000  # a verdict and what the recorder keeps of it: 4 KB
 _END = "; \n\t"
 SYNTAX, SYNTAX_ERROR = "syntax", "42601"
-_MAKING = ("CREATE TABLE", "CREATE VIEW", "CREATE MATERIALIZED VIEW", "CREATE SEQUENCE", "SELECT INTO", "DROP ")
-# Functions that are volatile and write nothing that a change feed shows; large objects aren't in one.
-_HARMLESS = frozenset(
-    {
-        "random",
-        "clock_timestamp",
-        "timeofday",
-        "pg_sleep",
-        "nextval",
-        "setval",
-        "set_config",
-        "gen_random_uuid",
-        "uuidv4",
-        "uuidv7",
-        "random_normal",
-        "setseed",
-        "pg_notify",
-        "currval",
-        "lastval",
-        "pg_cancel_backend",
-        "pg_backend_pid",
-        "pg_is_in_recovery",
-        "pg_try_advisory_lock",
-        "pg_advisory_lock",
-        "pg_advisory_unlock",
-        "pg_advisory_unlock_all",
-        "pg_advisory_xact_lock",
-        "pg_try_advisory_xact_lock",
-        "pg_table_size",
-        "pg_total_relation_size",
-        "pg_relation_size",
-        "pg_database_size",
-        "pg_size_pretty",
-        "pg_indexes_size",
-        "lo_close",
-        "lo_creat",
-        "lo_create",
-        "lo_from_bytea",
-        "lo_lseek",
-        "lo_lseek64",
-        "lo_open",
-        "lo_put",
-        "lo_tell",
-        "lo_tell64",
-        "lo_truncate",
-        "lo_truncate64",
-        "lo_unlink",
-        "loread",
-        "lowrite",
-    }
-)
 
 
 class _Shelf:
@@ -110,7 +63,7 @@ class _Seat:
         self._person = session.person
         self._environment, self._database, self._role = session.environment, session.database, session.role
         self._search_path, self._purpose = session.search_path, session.purpose
-        self._reshaped = session.reshaped
+        self._reshaped, self._client = session.reshaped, session.client
 
     def holds(self, session: SessionContext) -> bool:
         """Whether it is still the session's. The person is compared by identity, which is quick and never too much."""
@@ -119,16 +72,28 @@ class _Seat:
             and self._search_path == session.search_path
             and self._purpose == session.purpose
             and self._reshaped == session.reshaped
+            and self._client == session.client
             and self._role == session.role
             and self._database == session.database
             and self._environment == session.environment
         )
 
 
+class _Found(NamedTuple):
+    """A statement that is understood: its text, and what `_understand` made of it."""
+
+    text: str
+    normalised: str
+    facts: Facts
+    node: Any
+    arguments: tuple[Any, ...]
+
+
 class PolicyGuard:
     """Implements `Guard`. `catalog_of` gives the catalog of a session's database.
 
-    `hash_key_of` gives the key of an environment's masked values, b"" where they are redacted.
+    `policies` are the shipped ones unless others are named. `hash_key_of` gives the key of an environment's masked
+    values, b"" where they are redacted. `changing` gives the facts `now` and `history` of a person.
     """
 
     def __init__(
@@ -136,12 +101,23 @@ class PolicyGuard:
         catalog_of: Callable[[str], Catalog],
         settings: RuleSettings,
         hash_key_of: Callable[[str], bytes] = lambda environment: b"",
+        *,
+        policies: PolicySet | None = None,
+        changing: Callable[[Person], Mapping[str, Any]] | None = None,
     ) -> None:
         self._catalog_of, self._settings, self._hash_key_of = catalog_of, settings, hash_key_of
-        self.policy_version = policy_version(settings)
+        self._changing = changing or Changing("UTC", History())
+        self._policies = policies if policies is not None else shipped()
+        self.policy_version = policy_version(settings, self._policies)
         self._seats: dict[str, _Seat] = {}  # by session
         self._shelves: dict[tuple[Any, ...], _Shelf] = {}
         self.kept = 0  # verdicts, on all shelves
+
+    def use(self, policies: PolicySet) -> None:
+        """From the next statement on these policies count, and what was judged by others is forgotten."""
+        self._policies = policies
+        self.policy_version = policy_version(self._settings, policies)
+        self._seats, self._shelves, self.kept = {}, {}, 0
 
     def split(self, text: str) -> tuple[Part, ...]:
         return sql.split(text)
@@ -155,18 +131,26 @@ class PolicyGuard:
         if seat is None or not seat.holds(session):
             seat = self._sit(session)
         if len(request.text) > LONG_CHARACTERS:  # what is normalised of it is its beginning: no key, and too large
-            return self._judge(request.text, sql.normalise(request.text), session, catalog)
+            verdict = self._judge(request.text, sql.normalise(request.text), session, catalog)
+            return verdict if verdict.pending is None else self._now(verdict, session)
         shelf = seat.shelf
         if shelf.epoch != catalog.epoch:
             shelf.turn_to(catalog.epoch)
-        verdict = shelf.by_text.get(request.text)
-        if verdict is None:
+        found = shelf.by_text.get(request.text)
+        if found is None:
             normalised = sql.normalise(request.text)
-            verdict = shelf.by_normalised.get(normalised)
-            if verdict is None:
-                verdict = self._judge(request.text, normalised, session, catalog)
-                self._remember(shelf, request.text, normalised, verdict)
-        return verdict
+            found = shelf.by_normalised.get(normalised)
+            if found is None:
+                found = self._judge(request.text, normalised, session, catalog)
+                self._remember(shelf, request.text, normalised, found)
+        return found if found.pending is None else self._now(found, session)
+
+    def _now(self, verdict: Verdict, session: SessionContext) -> Verdict:
+        """The verdict at this moment: some policies look at the time, or at what was done before."""
+        pending = verdict.pending
+        assert isinstance(pending, verdicts.Pending) and pending.live is not None
+        ruling = self._policies.rule_live(pending.ruling, pending.live, self._changing(session.person))
+        return verdict if ruling is pending.ruling else verdicts.final(pending._replace(ruling=ruling))
 
     def _sit(self, session: SessionContext) -> _Seat:
         if len(self._seats) >= SESSIONS_MAX:
@@ -222,59 +206,27 @@ class PolicyGuard:
                 position=error.position,
             )
         clear = set(session.person.groups) & set(self._settings.clear_groups)
-        if session.reshaped and not clear and masking.personal(catalog):
+        found = _Found(text, normalised, facts, node, arguments)
+        case = self._case(found, session, catalog, masked=not clear)
+        ruling, live = self._policies.rule(describe(case, normalised, fingerprint, writes=may_write(facts, catalog)))
+        if clear and any(match.verdict == "mask" and not match.trial for match in ruling.matches):
+            case = self._case(found, session, catalog, masked=True)
+        decision = strictest([d for rule in SAFEGUARDS if (d := rule(case)) is not None])
+        key = self._hash_key_of(session.environment)
+        plan = masking.plan(facts, node, session, case.catalog, key) if case.masked else None
+        base = verdicts.base(case, normalised, fingerprint, plan, self.policy_version)
+        approvable = len(text.encode()) <= TEXT_BYTES_KEPT
+        pending = verdicts.Pending(base, decision, ruling, live, self._settings, approvable)
+        return verdicts.final(pending)
+
+    def _case(self, found: _Found, session: SessionContext, catalog: Catalog, *, masked: bool) -> Case:
+        """`masked`: this person sees personal data masked."""
+        facts = found.facts
+        if session.reshaped and masked and masking.personal(catalog):
             catalog = Reshaped(catalog)
         relations = tuple(catalog.resolve(r.schema, r.name, session.search_path, session.role) for r in facts.relations)
-        masked = not clear and masking.reaches(facts, _judged(facts, relations), catalog)
-        case = Case(facts, node, arguments, session, catalog, relations, masked, self._settings)
-        decision = _first([d for rule in RULES if (d := rule(case)) is not None])
-        if decision is not None and decision.action == "hold" and len(text.encode()) > TEXT_BYTES_KEPT:
-            hint = f"whoever approves must see all of it: send at most {TEXT_BYTES_KEPT} bytes at once"
-            decision = structs.replace(decision, action="deny", hint=hint)
-        key = self._hash_key_of(session.environment)
-        plan = masking.plan(facts, node, session, catalog, key) if masked else None
-        return self._verdict(facts, normalised, catalog, decision, plan, relations)
-
-    def _verdict(
-        self,
-        facts: Facts,
-        normalised: str,
-        catalog: Catalog,
-        decision: Decision | None,
-        plan: MaskPlan | None,
-        relations: tuple[RelationInfo | None, ...],
-    ) -> Verdict:
-        if facts.tag.startswith(_MAKING) and any(catalog.named(r.name) for r in facts.relations if r.access == "write"):
-            facts = replace(facts, reshapes=True)  # what it makes may stand before another of its name
-        writes = facts.writes or bool(facts.executes) or any(_may_write(f, catalog) for f in facts.functions)
-        writes = writes and not facts.prepares  # PREPARE runs nothing, and the server keeps its text, mark and all
-        mark: Literal["carried", "none", "impossible"] = "none"
-        if writes:
-            mark = "carried" if facts.markable else "impossible"
-        verdict = Verdict(
-            decision.action if decision else "mask" if plan else "allow",
-            facts,
-            normalised,
-            sql.fingerprint(normalised),
-            self.policy_version,
-            catalog_epoch=catalog.epoch,
-            mark=mark,
-            mask=plan,
-            relations=tuple(map(_classified, facts.relations, relations)),
-            lineage=_lineage(normalised, relations) if len(normalised) <= LONG_CHARACTERS else (),
-            inert=inert(facts, mark) and not facts.utility and facts.tag != "SELECT INTO",
-        )
-        if decision is None:
-            return verdict
-        holds = decision.action == "hold"
-        return replace(
-            verdict,
-            rule=decision.rule,
-            reason=decision.reason,
-            hint=decision.hint,
-            approvers=self._settings.approver_groups if holds else (),
-            hold_seconds=self._settings.hold_seconds,
-        )
+        reaches = masked and masking.reaches(facts, verdicts.judged(facts, relations), catalog)
+        return Case(facts, found.node, found.arguments, session, catalog, relations, reaches, self._settings)
 
     def _understand(self, text: str, session: SessionContext) -> tuple[Facts, Any, tuple[Any, ...]]:
         """Facts and parse tree, and what EXECUTE passes: it and FETCH are what was prepared or declared.
@@ -349,11 +301,11 @@ class Reshaped:
         return {}
 
 
-def policy_version(settings: RuleSettings) -> str:
-    """Names the policy in force: a hash over the rules' files and their settings."""
-    digest = hashlib.sha256(json.encode(settings))
+def policy_version(settings: RuleSettings, policies: PolicySet) -> str:
+    """Names what is in force: a hash over the policies, the safeguards' files and the settings."""
+    digest = hashlib.sha256(json.encode(settings) + policies.version.encode())
     folder = Path(__file__).parent
-    for path in [*sorted((folder / "rules").glob("*.py")), *sorted((folder.parent / "masking").glob("*.py"))]:
+    for path in [*sorted((folder / "safeguards").glob("*.py")), *sorted((folder.parent / "masking").glob("*.py"))]:
         digest.update(path.name.encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()[:16]
 
@@ -366,38 +318,16 @@ def _place(session: SessionContext) -> tuple[Any, ...]:
         session.database,
         session.role,
         session.search_path,
+        person.issuer,
         person.subject,
+        person.name,
         person.kind,
         person.groups,
+        person.on_behalf_of,
+        person.via,
+        session.method,
+        session.client,
+        session.client_address,
         session.purpose,
         session.reshaped,
     )
-
-
-def _judged(facts: Facts, relations: tuple[RelationInfo | None, ...]) -> list[RelationInfo | None]:
-    """The relations that matter to masking: what a statement makes or drops needn't be known."""
-    makes = facts.tag.startswith(_MAKING)
-    pairs = zip(facts.relations, relations, strict=True)
-    return [info for use, info in pairs if info is not None or not (makes and use.access == "write")]
-
-
-def _first(decisions: list[Decision]) -> Decision | None:
-    return next((d for d in decisions if d.action == "deny"), decisions[0] if decisions else None)
-
-
-def _may_write(function: str, catalog: Catalog) -> bool:
-    return catalog.volatile(function) and function.rpartition(".")[2] not in _HARMLESS
-
-
-def _lineage(normalised: str, relations: tuple[RelationInfo | None, ...]) -> tuple[str, ...]:
-    """Where personal data goes. Other statements are spared the milliseconds that it costs, once for each text."""
-    known = [info for info in relations if info is not None]
-    personal = any(column.data_class for info in known for column in info.columns)
-    return column_lineage(normalised, known) if personal else ()
-
-
-def _classified(use: RelationUse, info: RelationInfo | None) -> RelationUse:
-    if info is None:
-        return use
-    classes = tuple(sorted({c.data_class for c in info.columns if c.data_class}))
-    return RelationUse(info.schema, info.name, use.access, classes)

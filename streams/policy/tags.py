@@ -78,6 +78,10 @@ def tag_of(kind: str, statement: Any) -> str:
         return f"ALTER {_object(statement.rename_type)}"
     if kind == "create_table_as_stmt":
         return "CREATE MATERIALIZED VIEW" if _object(statement.objtype) == "MATERIALIZED VIEW" else "CREATE TABLE AS"
+    if kind == "alter_owner_stmt":
+        return f"ALTER {_object(statement.object_type)}"
+    if kind in ("grant_stmt", "grant_role_stmt") and not statement.is_grant:
+        return "REVOKE" if kind == "grant_stmt" else "REVOKE ROLE"
     if kind == "discard_stmt":
         return f"DISCARD {pb.DiscardMode.Name(statement.target).removeprefix('DISCARD_')}"
     if kind == "transaction_stmt":

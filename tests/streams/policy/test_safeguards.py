@@ -1,4 +1,4 @@
-"""Every rule's cases, which lie beside the rules, through the whole guard."""
+"""Every safeguard's cases, which lie beside the rules, through the whole guard."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from taprail.schemas.errors import RefusedError
-from taprail.streams.policy import rules
+from taprail.streams.policy import safeguards
 from tests.streams.policy.small_world import guard, judge
 
-FOLDER = Path(rules.__file__).parent
+FOLDER = Path(safeguards.__file__).parent
 CASES: list[dict[str, Any]] = tomllib.loads((FOLDER / "cases.toml").read_text())["case"]
 SESSION = ("environment", "purpose")
 
@@ -51,11 +51,11 @@ def test_must_not_match(rule: str, action: str, person: str, fields: dict[str, s
 
 
 @pytest.mark.parametrize("which", ["match", "other"])
-def test_every_rule_has_cases_of_both_kinds(which: str) -> None:
+def test_every_safeguard_has_cases_of_both_kinds(which: str) -> None:
     names = {path.stem for path in FOLDER.glob("*.py") if path.stem != "__init__"}
-    shipped = {import_module(f"taprail.streams.policy.rules.{name}").RULE for name in names}
+    shipped = {import_module(f"taprail.streams.policy.safeguards.{name}").RULE for name in names}
     assert {case["rule"] for case in CASES if case.get(which)} == shipped
-    assert len(rules.RULES) == len(shipped)
+    assert len(safeguards.SAFEGUARDS) == len(shipped)
 
 
 def test_a_denial_of_any_rule_comes_before_a_hold_of_another() -> None:

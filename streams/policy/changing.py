@@ -1,0 +1,32 @@
+"""The facts that change from statement to statement: what time it is, and what somebody has done before."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from datetime import datetime
+from zoneinfo import ZoneInfo
+
+from google.protobuf.message import Message
+
+from taprail.schemas.records import Person
+from taprail.streams.policy.descriptor import message_class
+from taprail.streams.policy.history import History
+
+_NowFacts = message_class("NowFacts")
+
+
+class Changing:
+    """Gives both; the time in one zone, made once a minute."""
+
+    def __init__(self, zone: str, history: History, clock: Callable[[], float] = time.time) -> None:
+        self._zone, self._history, self._clock = ZoneInfo(zone), history, clock
+        self._minute, self._now = -1, _NowFacts()
+
+    def __call__(self, person: Person) -> dict[str, Message]:
+        minute = int(self._clock()) // 60
+        if minute != self._minute:
+            at = datetime.fromtimestamp(minute * 60, self._zone)
+            self._now = _NowFacts(hour=at.hour, minute=at.minute, weekday=at.isoweekday(), date=at.date().isoformat())
+            self._minute = minute
+        return {"now": self._now, "history": self._history.facts(person)}

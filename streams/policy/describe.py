@@ -1,0 +1,165 @@
+"""The facts of a statement in its session, as the messages that conditions are evaluated over.
+
+`reading.py` says what the text names; here the catalog says what the names stand for. A column without a name before it
+counts for every relation that has one of this name; a column of an unknown relation counts as it is written.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Any
+
+from google.protobuf.message import Message
+
+from taprail.schemas.guard import RelationInfo, SessionContext
+from taprail.streams.policy.decision import Case
+from taprail.streams.policy.descriptor import message_class
+from taprail.streams.policy.reading import STAR, Column, Reading, Touch, read
+
+TICKET = re.compile(r"\b[A-Z][A-Z0-9]+-\d+\b|#\d+\b")
+SYSTEM = ("pg_catalog", "information_schema")
+_WRITING = frozenset({"insert", "update", "delete", "truncate"})
+_ESCAPES = {"copy program": "program", "copy file": "file", "lo_import": "file", "lo_export": "file"}
+_StatementFacts, _RelationFacts = message_class("StatementFacts"), message_class("RelationFacts")
+_PersonFacts, _SessionFacts = message_class("PersonFacts"), message_class("SessionFacts")
+
+
+def describe(case: Case, normalised: str, fingerprint: str, *, writes: bool) -> dict[str, Message]:
+    """The facts that stay the same for all equal statements of the session, by the variable's name."""
+    statement = _statement(case, read(case.node), writes)
+    statement.text, statement.fingerprint = normalised, fingerprint
+    return {"statement": statement, "person": _person(case.session), "session": _session(case)}
+
+
+def _statement(case: Case, reading: Reading, writes: bool) -> Any:
+    facts = case.facts
+    relations = [each for touch in reading.touches for each in _relations(touch, case, reading)]
+    kinds = dict.fromkeys([facts.tag, *reading.kinds]) if facts.tag else {}
+    columns = dict.fromkeys(f"{each.full}.{column}" for each in relations for column in each.columns)
+    made: Any = _StatementFacts(
+        kind=facts.tag,
+        kinds=kinds,
+        relations=relations,
+        read=_full(relations, {"read"}),
+        written=_full(relations, _WRITING),
+        created=_full(relations, {"create"}),
+        dropped=_full(relations, {"drop"}),
+        unfiltered=dict.fromkeys(
+            each.full for each in relations if each.verb in ("update", "delete") and not each.filtered
+        ),
+        columns=columns,
+        classes=sorted({name for each in relations for name in each.classes}),
+        probes=_probes(reading, case),
+        functions=facts.functions,
+        foreign_functions=[name for name in facts.functions if " " not in name and not case.catalog.builtin(name)],
+        settings=dict.fromkeys(name.lower() for name, _ in facts.settings if name),
+        alters=reading.alters,
+        privileges=reading.privileges,
+        grantees=reading.grantees,
+        role_options=reading.role_options,
+        definer=reading.definer,
+        escapes=_escapes(facts.functions),
+        copy=facts.copy,
+        writes=writes,
+        opaque=facts.opaque,
+        limited=reading.limited,
+        masked=case.masked,
+        transaction=facts.transaction,
+    )
+    return made
+
+
+def _relations(touch: Touch, case: Case, reading: Reading) -> Iterable[Any]:
+    """The relation, and what it stands on where it is a view: of that no columns are known."""
+    session = case.session
+    info = case.catalog.resolve(touch.schema, touch.name, session.search_path, session.role)
+    yield _relation(touch, info, reading)
+    for oid in info.reads if info is not None else ():
+        if (below := case.catalog.by_oid(oid)) is not None:
+            full = f"{below.schema}.{below.name}"
+            yield _RelationFacts(schema=below.schema, name=below.name, full=full, verb=touch.verb,
+                                 filtered=touch.filtered, known=True, system=below.schema in SYSTEM)  # fmt: skip
+
+
+def _relation(touch: Touch, info: RelationInfo | None, reading: Reading) -> Any:
+    schema = info.schema if info else touch.schema
+    names = _columns(touch, info, [*reading.columns, *reading.written], reading)
+    classes = {c.data_class for c in info.columns if c.data_class and c.name in names} if info else set()
+    made: Any = _RelationFacts(
+        schema=schema,
+        name=touch.name,
+        full=f"{schema}.{touch.name}" if schema else touch.name,
+        verb=touch.verb,
+        filtered=touch.filtered,
+        known=info is not None,
+        system=schema in SYSTEM,
+        columns=names,
+        classes=sorted(classes),
+    )
+    return made
+
+
+def _columns(touch: Touch, info: RelationInfo | None, written: Iterable[Column], reading: Reading) -> dict[str, None]:
+    """Columns of the relation among those that the text names, in the catalog's order."""
+    named = {c.name for c in written if not c.of or touch.name in reading.aliases.get(c.of, {c.of})}
+    if info is None:
+        return dict.fromkeys(sorted(named - {STAR}))
+    whole = STAR in named or touch.verb in ("truncate", "drop")
+    # A row as a whole: `SELECT c FROM customers c`
+    whole = whole or any(touch.name in reading.aliases.get(name, ()) for name in named)
+    return {c.name: None for c in info.columns if c.attnum > 0 and (whole or c.name in named)}
+
+
+def _probes(reading: Reading, case: Case) -> list[str]:
+    found = set()
+    for touch in reading.touches:
+        info = case.catalog.resolve(touch.schema, touch.name, case.session.search_path, case.session.role)
+        if info is not None:
+            names = _columns(touch, info, reading.probes, reading)
+            found |= {c.data_class for c in info.columns if c.data_class and c.name in names}
+    return sorted(found)
+
+
+def _full(relations: Iterable[Any], verbs: Iterable[str]) -> dict[str, None]:
+    return dict.fromkeys(each.full for each in relations if each.verb in verbs)
+
+
+def _escapes(functions: Iterable[str]) -> list[str]:
+    found = set()
+    for function in functions:
+        name = function.rpartition(".")[2]
+        if name.startswith("dblink"):
+            found.add("dblink")
+        elif escape := _ESCAPES.get(function, _ESCAPES.get(name)):
+            found.add(escape)
+    return sorted(found)
+
+
+def _person(session: SessionContext) -> Message:
+    person = session.person
+    return _PersonFacts(
+        subject=person.subject,
+        name=person.name,
+        kind=person.kind,
+        groups=person.groups,
+        on_behalf_of=person.on_behalf_of,
+        via=person.via,
+    )
+
+
+def _session(case: Case) -> Message:
+    session = case.session
+    ticket = TICKET.search(session.purpose)
+    return _SessionFacts(
+        environment=session.environment,
+        protected=case.protected,
+        server=session.server,
+        database=session.database,
+        role=session.role,
+        purpose=session.purpose,
+        ticket=ticket.group() if ticket else "",
+        client=session.client,
+        address=session.client_address,
+        method=session.method,
+    )

@@ -1,0 +1,145 @@
+"""A statement without a database: the small world in which policies are tried and tested.
+
+Tables are given by a few words, and their columns are classified by their names as in a database. A function belongs to
+PostgreSQL unless a schema of somebody else's stands before it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, cast
+
+import msgspec
+from google.protobuf.message import Message
+
+from taprail.schemas.errors import PolicyError, RefusedError
+from taprail.schemas.guard import Catalog, Column, RelationInfo, SessionContext
+from taprail.schemas.records import Person
+from taprail.streams.masking import plan as masking
+from taprail.streams.masking.classify import classify
+from taprail.streams.policy import sql, verdicts
+from taprail.streams.policy.decision import Case, RuleSettings
+from taprail.streams.policy.describe import describe
+from taprail.streams.policy.descriptor import message_class
+from taprail.streams.policy.facts import facts_of
+from taprail.streams.policy.policy import Defaults, Example
+
+TABLES = {
+    "public.customers": "id integer, name text, email text, phone text, note text",
+    "public.orders": "id integer, customer_id integer, total numeric, note text, placed timestamptz",
+    "public.payments": "id integer, order_id integer, card_number text, iban text, amount numeric",
+    "public.patients": "id integer, name text, diagnosis text, date_of_birth date",
+}
+_PERSON: dict[str, Any] = {"subject": "ann", "name": "Ann", "kind": "person", "groups": ("engineers",)}
+_SESSION: dict[str, Any] = {"environment": "prod", "server": "main", "database": "shop", "role": "app_engineer"}
+_NOW: dict[str, Any] = {"hour": 11, "minute": 0, "weekday": 3, "date": "2026-01-07"}
+_NAMES = ("pg_catalog", "information_schema", "public")
+_WRITING = frozenset({"setval", "nextval", "set_config", "pg_notify", "lo_unlink", "pg_logical_emit_message"})
+
+
+class ExampleCatalog:
+    """Implements `Catalog`."""
+
+    epoch, current = 1, True
+
+    def __init__(self, tables: Mapping[str, str]) -> None:
+        self._relations: dict[tuple[str, str], RelationInfo] = {}
+        for oid, (full, words) in enumerate(tables.items(), 20_000):
+            schema, dot, name = full.rpartition(".")
+            relation = _relation(oid, schema if dot else "public", name, words)
+            self._relations[relation.schema, relation.name] = relation
+
+    def resolve(self, schema: str, name: str, search_path: str, role: str) -> RelationInfo | None:
+        if schema:
+            return self._relations.get((schema, name))
+        return next((found for each in _NAMES if (found := self._relations.get((each, name)))), None)
+
+    def named(self, name: str) -> bool:
+        return any(name == known for _, known in self._relations)
+
+    def by_oid(self, oid: int) -> RelationInfo | None:
+        return next((each for each in self._relations.values() if each.oid == oid), None)
+
+    def builtin(self, function: str) -> bool:
+        return function.rpartition(".")[0] in ("", "pg_catalog")
+
+    def volatile(self, function: str) -> bool:
+        return function.rpartition(".")[2] in _WRITING or not self.builtin(function)
+
+    def sensitive(self) -> Mapping[tuple[int, int], str]:
+        return {(r.oid, c.attnum): c.data_class for r in self._relations.values() for c in r.columns if c.data_class}
+
+    def oids(self) -> frozenset[int]:
+        return frozenset(each.oid for each in self._relations.values())
+
+    def newest(self) -> Mapping[int, int]:
+        return {each.oid: len(each.columns) for each in self._relations.values()}
+
+
+def _relation(oid: int, schema: str, name: str, words: str) -> RelationInfo:
+    columns = []
+    pairs = [each.split(None, 1) for each in words.split(",") if each.strip()]
+    names = tuple(pair[0] for pair in pairs)
+    for number, pair in enumerate(pairs, 1):
+        kind = pair[1].strip() if len(pair) > 1 else "text"
+        columns.append(Column(number, pair[0], 25, kind, classify(schema, name, pair[0], kind, names)))
+    return RelationInfo(oid, schema, name, "r", tuple(columns))
+
+
+def facts_of_example(
+    example: Example, given: Defaults | None = None, settings: RuleSettings | None = None
+) -> Iterator[dict[str, Message]]:
+    """All facts of each statement of the example, in order. Raises RefusedError for what isn't SQL, PolicyError for a
+    person, session, time or history that can't be."""
+    given, settings = given or Defaults(), settings or RuleSettings(clear_groups=("data-owners",))
+    session = session_of(example, given)
+    catalog = cast(Catalog, ExampleCatalog({**TABLES, **given.tables, **example.tables}))
+    changing = {
+        "now": _message("NowFacts", {**_NOW, **given.now, **example.now}),
+        "history": _message("HistoryFacts", {**given.history, **example.history}),
+    }
+    text = example.sql.encode()
+    for part in sql.split(example.sql):
+        statement = text[part.start : part.start + part.length].decode()
+        yield {**_describe(statement, session, catalog, settings), **changing}
+
+
+def session_of(example: Example, given: Defaults) -> SessionContext:
+    person = _converted({**_PERSON, **given.person, **example.person}, Person)
+    fields = {**_SESSION, **given.session, **example.session}
+    fields["client_address"] = fields.pop("address", "")
+    try:
+        made = SessionContext("session", "tap", person=person, method=fields.pop("method", "oidc"), **fields)
+    except TypeError as error:
+        raise PolicyError(f"an example's session: {error}", hint="its keys are those of the fact `session`") from None
+    made.prepared = {**given.prepared, **example.prepared}
+    return made
+
+
+def _describe(text: str, session: SessionContext, catalog: Catalog, settings: RuleSettings) -> dict[str, Message]:
+    node = sql.parse(text).stmts[0].stmt
+    facts = facts_of(node)
+    if facts.executes:
+        if facts.executes not in session.prepared:
+            raise RefusedError(f"no statement {facts.executes!r} is prepared", hint="name it under `prepared`")
+        node = sql.parse(session.prepared[facts.executes]).stmts[0].stmt
+    relations = tuple(catalog.resolve(r.schema, r.name, session.search_path, session.role) for r in facts.relations)
+    clear = set(session.person.groups) & set(settings.clear_groups)
+    masked = not clear and masking.reaches(facts, verdicts.judged(facts, relations), catalog)
+    case = Case(facts, node, (), session, catalog, relations, masked, settings)
+    normalised = sql.normalise(text)
+    return describe(case, normalised, sql.fingerprint(normalised), writes=verdicts.may_write(facts, catalog))
+
+
+def _message(name: str, fields: Mapping[str, Any]) -> Message:
+    try:
+        return message_class(name)(**fields)
+    except (ValueError, TypeError) as error:
+        raise PolicyError(f"an example's {name.removesuffix('Facts').lower()}: {error}") from None
+
+
+def _converted(fields: Mapping[str, Any], kind: type[Person]) -> Person:
+    try:
+        return msgspec.convert({**fields, "groups": list(fields["groups"])}, kind)
+    except msgspec.ValidationError as error:
+        raise PolicyError(f"an example's person: {error}") from None

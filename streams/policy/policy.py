@@ -1,0 +1,132 @@
+"""A policy, as its file says it.
+
+The envelope (id, title, status, level, tags, …) is Sigma's, so that detection engineers know it; what it looks at are
+CEL conditions over facts. Source: Sigma specification 2.1.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from msgspec import Meta, Struct, field
+
+from taprail.schemas.records import PersonKind, Severity
+
+Verb = Literal["deny", "allow", "hold", "mask", "alert"]
+Status = Literal["stable", "test", "experimental", "deprecated"]
+Id = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9-]{1,62}$")]
+Line = Annotated[str, Meta(min_length=1, max_length=300)]
+Text = Annotated[str, Meta(max_length=4_000)]
+Names = tuple[Annotated[str, Meta(min_length=1, max_length=200)], ...]
+Conditions = str | tuple[str, ...]
+
+
+class Where(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Where a policy applies: whatever is named must hold, of a list one of its names."""
+
+    environments: Names = ()
+    protected: bool | None = None
+    servers: Names = ()
+    databases: Names = ()
+    kinds: tuple[PersonKind, ...] = ()
+    groups: Names = ()
+
+    def conditions(self) -> tuple[str, ...]:
+        """The same in CEL."""
+        found = []
+        lists = {"session.environment": self.environments, "session.server": self.servers,
+                 "session.database": self.databases, "person.kind": self.kinds}  # fmt: skip
+        found += [f"{fact} in [{_literals(names)}]" for fact, names in lists.items() if names]
+        if self.groups:
+            found.append(f"person.groups.exists(g, g in [{_literals(self.groups)}])")
+        if self.protected is not None:
+            found.append("session.protected" if self.protected else "!session.protected")
+        return tuple(found)
+
+
+class ApprovalTerms(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Of a hold: who decides (of any of these groups), how long it waits, whether inside a transaction, too."""
+
+    by: Names = ()
+    seconds: Annotated[int, Meta(ge=1, le=86_400)] = 0
+    in_transaction: bool = False
+
+
+class Example(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A statement for a policy's own test, and whatever of person, session, time and history matters to it.
+
+    tables     `schema.name` to its columns, as `id integer, email text`; classes come from the names, as in a database
+    prepared   SQL-level names that the session has given with PREPARE, to the whole PREPARE statement
+    """
+
+    sql: str
+    person: dict[str, str | tuple[str, ...]] = {}
+    session: dict[str, str | bool] = {}
+    now: dict[str, int | str] = {}
+    history: dict[str, int] = {}
+    tables: dict[str, str] = {}
+    prepared: dict[str, str] = {}
+
+
+class Defaults(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """What all examples of a policy have, unless they say otherwise."""
+
+    person: dict[str, str | tuple[str, ...]] = {}
+    session: dict[str, str | bool] = {}
+    now: dict[str, int | str] = {}
+    history: dict[str, int] = {}
+    tables: dict[str, str] = {}
+    prepared: dict[str, str] = {}
+
+
+class Tests(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, rename={"passes": "pass"}):
+    """Statements that the policy must match, and ones that it must let pass."""
+
+    given: Defaults = field(default_factory=Defaults)
+    match: tuple[str | Example, ...] = ()
+    passes: tuple[str | Example, ...] = ()
+
+
+class Policy(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """One file.
+
+    status    a policy in `test` or `experimental` only records what it would have done; `deprecated` does nothing
+    match     conditions that must all hold
+    unless    conditions of which none may hold
+    message   what the person is told, instead of the title
+    hint      what to do next
+    """
+
+    id: Id
+    title: Line
+    level: Severity
+    verdict: Verb
+    match: Conditions
+    status: Status = "stable"
+    description: Text = ""
+    author: str = ""
+    date: str = ""
+    modified: str = ""
+    references: tuple[str, ...] = ()
+    falsepositives: tuple[str, ...] = ()
+    tags: tuple[Annotated[str, Meta(pattern=r"^[a-z0-9_-]+\.[a-z0-9_.-]+$")], ...] = ()
+    where: Where = field(default_factory=Where)
+    unless: Conditions = ()
+    message: Line | None = None
+    hint: Text = ""
+    approval: ApprovalTerms = field(default_factory=ApprovalTerms)
+    tests: Tests = field(default_factory=Tests)
+
+    @property
+    def acts(self) -> bool:
+        """Whether it does what it says, rather than tell what it would do."""
+        return self.status == "stable"
+
+
+def listed(conditions: Conditions) -> tuple[str, ...]:
+    return (conditions,) if isinstance(conditions, str) else conditions
+
+
+def _literals(names: tuple[str, ...]) -> str:
+    """As CEL's string literals."""
+    return ", ".join('"' + name.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n") + '"' for name in names)

@@ -1,0 +1,178 @@
+"""From what safeguards and policies say of a statement to the verdict that the tap carries out."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Literal, NamedTuple
+
+from taprail.connectors.postgres.outlook import inert
+from taprail.schemas.guard import Catalog, Facts, MaskPlan, RelationInfo, Verdict
+from taprail.schemas.records import RelationUse
+from taprail.streams.policy.decision import Case, Decision, RuleSettings
+from taprail.streams.policy.lineage import column_lineage
+from taprail.streams.policy.policy import Policy
+from taprail.streams.policy.ruling import Live, Ruling
+from taprail.streams.policy.sizes import LONG_CHARACTERS, TEXT_BYTES_KEPT
+
+_MAKING = ("CREATE TABLE", "CREATE VIEW", "CREATE MATERIALIZED VIEW", "CREATE SEQUENCE", "SELECT INTO", "DROP ")
+# Functions that are volatile and write nothing that a change feed shows; large objects aren't in one.
+_HARMLESS = frozenset(
+    {
+        "random",
+        "clock_timestamp",
+        "timeofday",
+        "pg_sleep",
+        "nextval",
+        "setval",
+        "set_config",
+        "gen_random_uuid",
+        "uuidv4",
+        "uuidv7",
+        "random_normal",
+        "setseed",
+        "pg_notify",
+        "currval",
+        "lastval",
+        "pg_cancel_backend",
+        "pg_backend_pid",
+        "pg_is_in_recovery",
+        "pg_try_advisory_lock",
+        "pg_advisory_lock",
+        "pg_advisory_unlock",
+        "pg_advisory_unlock_all",
+        "pg_advisory_xact_lock",
+        "pg_try_advisory_xact_lock",
+        "pg_table_size",
+        "pg_total_relation_size",
+        "pg_relation_size",
+        "pg_database_size",
+        "pg_size_pretty",
+        "pg_indexes_size",
+        "lo_close",
+        "lo_creat",
+        "lo_create",
+        "lo_from_bytea",
+        "lo_lseek",
+        "lo_lseek64",
+        "lo_open",
+        "lo_put",
+        "lo_tell",
+        "lo_tell64",
+        "lo_truncate",
+        "lo_truncate64",
+        "lo_unlink",
+        "loread",
+        "lowrite",
+    }
+)
+
+
+class Pending(NamedTuple):
+    """A verdict before it is decided.
+
+    base        as if nothing forbade the statement: allow or mask
+    decision    a safeguard's
+    approvable  whoever approves would see all of the statement
+    """
+
+    base: Verdict
+    decision: Decision | None
+    ruling: Ruling
+    live: Live | None
+    settings: RuleSettings
+    approvable: bool
+
+
+def base(case: Case, normalised: str, fingerprint: str, plan: MaskPlan | None, policy_version: str) -> Verdict:
+    facts, catalog = case.facts, case.catalog
+    if facts.tag.startswith(_MAKING) and any(catalog.named(r.name) for r in facts.relations if r.access == "write"):
+        facts = replace(facts, reshapes=True)  # what it makes may stand before another of its name
+    mark: Literal["carried", "none", "impossible"] = "none"
+    if may_write(facts, catalog):
+        mark = "carried" if facts.markable else "impossible"
+    return Verdict(
+        "mask" if plan else "allow",
+        facts,
+        normalised,
+        fingerprint,
+        policy_version,
+        catalog_epoch=catalog.epoch,
+        mark=mark,
+        mask=plan,
+        relations=tuple(map(_classified, facts.relations, case.relations)),
+        lineage=_lineage(normalised, case.relations) if len(normalised) <= LONG_CHARACTERS else (),
+        inert=inert(facts, mark) and not facts.utility and facts.tag != "SELECT INTO",
+    )
+
+
+def final(pending: Pending) -> Verdict:
+    """The strictest that anybody says. A policy's `allow` lifts no safeguard."""
+    decision, policy = pending.decision, pending.ruling.policy
+    verdict = replace(
+        pending.base, matched=pending.ruling.matches, pending=pending if pending.live is not None else None
+    )
+    if decision is not None and decision.action == "deny":
+        return replace(verdict, action="deny", rule=decision.rule, reason=decision.reason, hint=decision.hint)
+    if policy is not None and policy.verdict == "deny":
+        return replace(verdict, action="deny", rule=policy.id, reason=_reason(pending), hint=policy.hint)
+    if decision is not None:
+        verdict = replace(verdict, rule=decision.rule, reason=decision.reason, hint=decision.hint)
+        return _held(pending, verdict, None)
+    if policy is not None and policy.verdict == "hold":
+        verdict = replace(verdict, rule=policy.id, reason=_reason(pending), hint=policy.hint)
+        return _held(pending, verdict, policy)
+    return verdict
+
+
+def _reason(pending: Pending) -> str:
+    """Why, without anything that a person typed as a value."""
+    policy = pending.ruling.policy
+    assert policy is not None
+    if pending.ruling.failed:
+        return f"policy {policy.id} couldn't be answered, so it counts: {pending.ruling.failed}"
+    return policy.message or policy.title
+
+
+def _held(pending: Pending, verdict: Verdict, policy: Policy | None) -> Verdict:
+    if not pending.approvable:
+        hint = f"whoever approves must see all of it: send at most {TEXT_BYTES_KEPT} bytes at once"
+        return replace(verdict, action="deny", hint=hint)
+    terms, settings = policy.approval if policy is not None else None, pending.settings
+    return replace(
+        verdict,
+        action="hold",
+        approvers=terms.by if terms and terms.by else settings.approver_groups,
+        hold_seconds=terms.seconds if terms and terms.seconds else settings.hold_seconds,
+        hold_in_transaction=terms is not None and terms.in_transaction,
+    )
+
+
+def judged(facts: Facts, relations: tuple[RelationInfo | None, ...]) -> list[RelationInfo | None]:
+    """The relations that matter to masking: what a statement makes or drops needn't be known."""
+    makes = facts.tag.startswith(_MAKING)
+    pairs = zip(facts.relations, relations, strict=True)
+    return [info for use, info in pairs if info is not None or not (makes and use.access == "write")]
+
+
+def may_write(facts: Facts, catalog: Catalog) -> bool:
+    """Whether a change feed may show something of it, so that it must carry a mark."""
+    writes = facts.writes or bool(facts.executes) or any(_writing(name, catalog) for name in facts.functions)
+    return writes and not facts.prepares  # PREPARE runs nothing, and the server keeps its text, mark and all
+
+
+def _writing(function: str, catalog: Catalog) -> bool:
+    return catalog.volatile(function) and function.rpartition(".")[2] not in _HARMLESS
+
+
+def _lineage(normalised: str, relations: tuple[RelationInfo | None, ...]) -> tuple[str, ...]:
+    """Where personal data goes. Other statements are spared the milliseconds that it costs, once for each text."""
+    known = [info for info in relations if info is not None]
+    personal = any(column.data_class for info in known for column in info.columns)
+    return column_lineage(normalised, known) if personal else ()
+
+
+def _classified(use: RelationUse, info: RelationInfo | None) -> RelationUse:
+    if info is None:
+        return use
+    classes = tuple(sorted({c.data_class for c in info.columns if c.data_class}))
+    return RelationUse(info.schema, info.name, use.access, classes)
