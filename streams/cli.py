@@ -23,6 +23,7 @@ VERBS = {
     "connect": "connect:connect",
     "approvals": "approvals:approvals",
     "identities": "identities:identities",
+    "policy": "policy:policy",
     "audit": "audit:audit",
     "tap": "tap:tap",
     "config": "config:config",
@@ -70,6 +71,7 @@ def main() -> None:
                  taprail login        sign in with a browser; taprail connect prod runs psql with the token
                  taprail tail         one live view over all environments
                  taprail approvals    decide on held statements
+                 taprail policy       write, test and explain what may run
                  taprail audit        verify the log, ask it questions
     """
 

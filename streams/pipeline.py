@@ -39,6 +39,7 @@ from taprail.schemas.records import (
     statement_id,
 )
 from taprail.streams.detections.found import Found, alert_of, detection_of, relation_names
+from taprail.streams.detections.matched import matched
 from taprail.streams.detections.rules import SESSION_RULES, STATEMENT_RULES, Rule, outcome_rules
 from taprail.streams.identity.enrich import Directory, enrich_encoded
 from taprail.streams.sequence import Seen, ranges
@@ -134,6 +135,8 @@ class Pipeline:
             return
         covered.setdefault((tap, epoch), []).append(sequence)
         found = [f for rule in self._rules[kind] if (f := rule(record)) is not None]
+        if kind == "statement" and record["matched"]:
+            found += matched(record)
         suffix = enrich_encoded(record, self._directory, tuple(f.rule for f in found), now_us)
         value = self._frames.enriched[kind] + encoded + suffix
         out.append(_audit(kind, statement_id(tap, epoch, sequence), value))

@@ -11,6 +11,7 @@ import tomllib
 import typing
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
 from msgspec import Meta, Struct, field, structs
@@ -163,6 +164,14 @@ class Policy(Section, frozen=True, kw_only=True):
             "text, with which equal ones can be joined and counted; other types become NULL either way."
         ),
     ] = "redacted"
+    directory: Annotated[
+        str,
+        Meta(
+            description="A folder of policies that are in force instead of the shipped ones and of those that "
+            "`taprail policy apply` sends; read at the start and at each reload. Empty: there is none."
+        ),
+    ] = ""
+    zone: Annotated[str, Meta(description="Time zone of the fact `now`, as `Europe/Helsinki`.")] = "UTC"
     values: Annotated[
         Literal["encrypted", "hashed"],
         Meta(
@@ -355,6 +364,14 @@ def problems(loaded: Loaded) -> list[str]:
     return found + missing_files(loaded)
 
 
+def _is_zone(name: str) -> bool:
+    try:
+        ZoneInfo(name)
+    except (ValueError, OSError, ZoneInfoNotFoundError):
+        return False
+    return True
+
+
 def missing_files(loaded: Loaded) -> list[str]:
     """The same but for secrets, of which a role can read its own alone."""
     found = []
@@ -366,6 +383,8 @@ def missing_files(loaded: Loaded) -> list[str]:
     found += [f"{name}: {loaded.path(v)} isn't there" for name, v in files if v and not loaded.path(v).exists()]
     if loaded.settings.identity.groups_from != "token" and not loaded.settings.keys.control_public:
         found.append("identity.groups_from: without keys.control_public no identity is believed, so nobody comes in")
+    if not _is_zone(loaded.settings.policy.zone):
+        found.append(f"policy.zone: there is no time zone {loaded.settings.policy.zone!r}; one is `Europe/Helsinki`")
     if not tap.certificate and not tap.plaintext_tokens:
         found.append("tap: without tap.certificate nobody can sign in with a token; set it, or tap.plaintext_tokens")
     return found

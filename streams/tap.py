@@ -16,6 +16,7 @@ import gc
 import logging
 import threading
 from collections.abc import Callable
+from functools import partial
 from typing import Literal
 
 import uvloop
@@ -34,7 +35,8 @@ from taprail.connectors.spool.spool import Spool
 from taprail.schemas import avro, records
 from taprail.schemas.control import SignedRecord
 from taprail.schemas.errors import SpoolError, StackError
-from taprail.schemas.guard import Facts, Request, Result, SessionContext, Ticket, Verdict
+from taprail.schemas.guard import Catalog, Facts, Request, Result, SessionContext, Ticket, Verdict
+from taprail.schemas.records import Person
 from taprail.streams.approvals.waiter import DecisionDesk
 from taprail.streams.gate import TapGate
 from taprail.streams.identity.enrich import Directory
@@ -43,8 +45,12 @@ from taprail.streams.identity.passed_on import pass_on
 from taprail.streams.identity.revocation import Revocations
 from taprail.streams.identity.speaking import listening
 from taprail.streams.masking.classify import classify
+from taprail.streams.policy.changing import Changing
 from taprail.streams.policy.decision import RuleSettings
 from taprail.streams.policy.guard import PolicyGuard
+from taprail.streams.policy.history import History
+from taprail.streams.policy.ruling import InForce
+from taprail.streams.policy.source import policies_of
 from taprail.streams.recording import SpoolRecorder
 from taprail.streams.settings import Database, Loaded, Policy
 from taprail.streams.signin import SignIn
@@ -102,7 +108,8 @@ async def _serve(whole: Loaded, process: int, stop: threading.Event, ready: Call
     tap = loaded.settings.tap
     spool = _spool(loaded)
     watchers = Watchers(loaded, watcher_of)
-    recorder = TapRecorder(_recorder(spool, loaded), watchers)
+    in_force, history = InForce(policies_of(loaded)), History()
+    recorder = TapRecorder(_recorder(spool, loaded), watchers, partial(_look_back, in_force, history))
     durable = Durable(spool)
     publisher = _publisher(spool, loaded, durable.advanced)
     publisher.start()  # first of all: a spool that is full must be drained before anything can be written
@@ -112,7 +119,11 @@ async def _serve(whole: Loaded, process: int, stop: threading.Event, ready: Call
 
     def serving(now: Loaded) -> Serving:
         """What who comes in is served with: again at each reload."""
-        guard = PolicyGuard(lambda name: watchers[name].catalog, rule_settings(now.settings.policy), hash_keys(now))
+        policy = now.settings.policy
+        in_force.prepare(policies_of(now))
+        changing = Changing(policy.zone, history)
+        catalog = partial(_catalog_of, watchers)
+        guard = PolicyGuard(catalog, rule_settings(policy), hash_keys(now), in_force=in_force, changing=changing)
         sign_in = SignIn(now, revocations.standing(now.settings.identity.groups_from))
         gate = TapGate(guard, desk, watchers, durable.wait)
 
@@ -127,7 +138,7 @@ async def _serve(whole: Loaded, process: int, stop: threading.Event, ready: Call
 
     proxy = Proxy(tap.id, serving(loaded), process=process, forward=forward_to(whole, process))
     revocations.end = proxy.end_sessions
-    reloader = Reloader(loaded, process, proxy, watchers, serving)
+    reloader = Reloader(loaded, process, proxy, watchers, serving, in_force.commit)
     for watcher in watchers.values():
         watcher.start()
     loop = asyncio.get_running_loop()
@@ -165,8 +176,14 @@ def _recorder(spool: Spool, loaded: Loaded) -> SpoolRecorder:
 class TapRecorder:
     """Implements `Recorder`: writes down, and tells the catalog when DDL has passed through."""
 
-    def __init__(self, inner: SpoolRecorder, watchers: dict[str, CatalogWatcher]) -> None:
-        self.inner, self._watchers = inner, watchers
+    def __init__(
+        self,
+        inner: SpoolRecorder,
+        watchers: dict[str, CatalogWatcher],
+        ended: Callable[[Person, Result], None] = lambda person, result: None,
+    ) -> None:
+        """`ended` hears of each statement's end."""
+        self.inner, self._watchers, self._ended = inner, watchers, ended
 
     def statement(self, request: Request, verdict: Verdict, *, approval: str = "", held_sequence: int = 0) -> Ticket:
         return self.inner.statement(request, verdict, approval=approval, held_sequence=held_sequence)
@@ -174,10 +191,25 @@ class TapRecorder:
     def outcome(self, ticket: Ticket, request: Request, verdict: Verdict, result: Result) -> None:
         if not verdict.inert and may_change_catalog(verdict.facts) and result.status != "denied":
             self._watchers[request.session.database].stale()
+        self._ended(request.session.person, result)
         self.inner.outcome(ticket, request, verdict, result)
 
     def session(self, context: SessionContext, event: Literal["opened", "closed", "refused"], reason: str = "") -> None:
         self.inner.session(context, event, reason)
+
+
+def _look_back(in_force: InForce, history: History, person: Person, result: Result) -> None:
+    """Count what a person does, where a policy asks for it."""
+    if not in_force.policies.looks_back:
+        return
+    if result.status == "denied":
+        history.denied(person)
+    else:
+        history.ran(person, result.rows)
+
+
+def _catalog_of(watchers: Watchers, name: str) -> Catalog:
+    return watchers[name].catalog
 
 
 def may_change_catalog(facts: Facts) -> bool:

@@ -18,9 +18,10 @@ from taprail.connectors.kafka.authorised import lacks
 from taprail.connectors.kafka.registry import Registry
 from taprail.connectors.oidc.keys import ProviderKeys
 from taprail.schemas import avro, records
-from taprail.schemas.errors import SettingsError, StackError, TaprailError
+from taprail.schemas.errors import PolicyError, SettingsError, StackError, TaprailError
 from taprail.streams import settings
 from taprail.streams.certificate import examine
+from taprail.streams.policy.source import policies_of
 from taprail.streams.settings import Loaded
 from taprail.streams.settings_tap import Listener, Tap, certificates
 from taprail.streams.tap_check_database import Finding, check_database
@@ -86,8 +87,20 @@ async def _running(loaded: Loaded) -> set[str]:
 def _local(loaded: Loaded, running: set[str]) -> Iterator[Finding]:
     """What can be seen without asking anybody."""
     yield from _certificates(loaded)
+    yield from _policies(loaded)
     yield from _addresses(loaded, running)
     yield from _spools(loaded)
+
+
+def _policies(loaded: Loaded) -> Iterator[Finding]:
+    if not (directory := loaded.settings.policy.directory):
+        return
+    try:
+        found = policies_of(loaded)
+    except PolicyError as error:
+        yield Finding("fail", "policy.directory", str(error), "`taprail policy lint` says all of it")
+    else:
+        yield Finding("ok", "policy.directory", f"{len(found.policies)} policies in {directory}, {found.version}")
 
 
 def _certificates(loaded: Loaded) -> Iterator[Finding]:

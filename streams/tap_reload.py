@@ -62,10 +62,17 @@ class Reloader:
     """Of one process. `serving` makes what connections are served with out of settings; it may raise TaprailError."""
 
     def __init__(
-        self, loaded: Loaded, process: int, proxy: Proxy, watchers: Watchers, serving: Callable[[Loaded], Serving]
+        self,
+        loaded: Loaded,
+        process: int,
+        proxy: Proxy,
+        watchers: Watchers,
+        serving: Callable[[Loaded], Serving],
+        taken: Callable[[], None] = lambda: None,
     ) -> None:
+        """`taken` is called when the new settings count."""
         self._loaded, self._process, self._proxy = loaded, process, proxy
-        self._watchers, self._serving = watchers, serving
+        self._watchers, self._serving, self._taken = watchers, serving, taken
         self._lock = asyncio.Lock()
 
     async def reload(self) -> Reloaded:
@@ -79,6 +86,7 @@ class Reloader:
             except OSError as error:
                 raise StackError(f"can't listen: {error}", hint="is another process listening there?") from error
             self._proxy.serving = serving
+            self._taken()
             self._proxy.cancels.limit(serving.limits.cancels_per_second)
             replaced = self._watchers.exchange(new, made)
             before, self._loaded = self._loaded, new

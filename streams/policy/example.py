@@ -18,11 +18,12 @@ from taprail.schemas.records import Person
 from taprail.streams.masking import plan as masking
 from taprail.streams.masking.classify import classify
 from taprail.streams.policy import sql, verdicts
-from taprail.streams.policy.decision import Case, RuleSettings
+from taprail.streams.policy.decision import Case, Decision, RuleSettings
 from taprail.streams.policy.describe import describe
 from taprail.streams.policy.descriptor import message_class
 from taprail.streams.policy.facts import facts_of
 from taprail.streams.policy.policy import Defaults, Example
+from taprail.streams.policy.safeguards import SAFEGUARDS
 
 TABLES = {
     "public.customers": "id integer, name text, email text, phone text, note text",
@@ -91,17 +92,33 @@ def facts_of_example(
 ) -> Iterator[dict[str, Message]]:
     """All facts of each statement of the example, in order. Raises RefusedError for what isn't SQL, PolicyError for a
     person, session, time or history that can't be."""
-    given, settings = given or Defaults(), settings or RuleSettings(clear_groups=("data-owners",))
-    session = session_of(example, given)
-    catalog = cast(Catalog, ExampleCatalog({**TABLES, **given.tables, **example.tables}))
+    given = given or Defaults()
     changing = {
         "now": _message("NowFacts", {**_NOW, **given.now, **example.now}),
         "history": _message("HistoryFacts", {**given.history, **example.history}),
     }
+    for text, case in _cases(example, given, settings):
+        normalised = sql.normalise(text)
+        writes = verdicts.may_write(case.facts, case.catalog)
+        yield {**describe(case, normalised, sql.fingerprint(normalised), writes=writes), **changing}
+
+
+def safeguards_of_example(
+    example: Example, settings: RuleSettings | None = None
+) -> Iterator[tuple[str, bool, tuple[Decision, ...]]]:
+    """Of each statement: its text, whether it is masked, and what safeguards say."""
+    for text, case in _cases(example, Defaults(), settings):
+        yield text, case.masked, tuple(found for judge in SAFEGUARDS if (found := judge(case)) is not None)
+
+
+def _cases(example: Example, given: Defaults, settings: RuleSettings | None) -> Iterator[tuple[str, Case]]:
+    settings = settings or RuleSettings(clear_groups=("data-owners",))
+    session = session_of(example, given)
+    catalog = cast(Catalog, ExampleCatalog({**TABLES, **given.tables, **example.tables}))
     text = example.sql.encode()
     for part in sql.split(example.sql):
-        statement = text[part.start : part.start + part.length].decode()
-        yield {**_describe(statement, session, catalog, settings), **changing}
+        statement = text[part.start : part.start + part.length].decode().strip()
+        yield statement, _case(statement, session, catalog, settings)
 
 
 def session_of(example: Example, given: Defaults) -> SessionContext:
@@ -116,7 +133,7 @@ def session_of(example: Example, given: Defaults) -> SessionContext:
     return made
 
 
-def _describe(text: str, session: SessionContext, catalog: Catalog, settings: RuleSettings) -> dict[str, Message]:
+def _case(text: str, session: SessionContext, catalog: Catalog, settings: RuleSettings) -> Case:
     node = sql.parse(text).stmts[0].stmt
     facts = facts_of(node)
     if facts.executes:
@@ -126,9 +143,7 @@ def _describe(text: str, session: SessionContext, catalog: Catalog, settings: Ru
     relations = tuple(catalog.resolve(r.schema, r.name, session.search_path, session.role) for r in facts.relations)
     clear = set(session.person.groups) & set(settings.clear_groups)
     masked = not clear and masking.reaches(facts, verdicts.judged(facts, relations), catalog)
-    case = Case(facts, node, (), session, catalog, relations, masked, settings)
-    normalised = sql.normalise(text)
-    return describe(case, normalised, sql.fingerprint(normalised), writes=verdicts.may_write(facts, catalog))
+    return Case(facts, node, (), session, catalog, relations, masked, settings)
 
 
 def _message(name: str, fields: Mapping[str, Any]) -> Message:

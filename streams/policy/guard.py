@@ -26,7 +26,7 @@ from taprail.streams.policy.describe import describe
 from taprail.streams.policy.facts import facts_of
 from taprail.streams.policy.history import History
 from taprail.streams.policy.packs import shipped
-from taprail.streams.policy.ruling import PolicySet
+from taprail.streams.policy.ruling import InForce, PolicySet
 from taprail.streams.policy.safeguards import SAFEGUARDS
 from taprail.streams.policy.sizes import LONG_CHARACTERS, TEXT_BYTES_KEPT
 from taprail.streams.policy.verdicts import may_write
@@ -92,7 +92,7 @@ class _Found(NamedTuple):
 class PolicyGuard:
     """Implements `Guard`. `catalog_of` gives the catalog of a session's database.
 
-    `policies` are the shipped ones unless others are named. `hash_key_of` gives the key of an environment's masked
+    `in_force` are the shipped policies unless others are named. `hash_key_of` gives the key of an environment's masked
     values, b"" where they are redacted. `changing` gives the facts `now` and `history` of a person.
     """
 
@@ -102,19 +102,20 @@ class PolicyGuard:
         settings: RuleSettings,
         hash_key_of: Callable[[str], bytes] = lambda environment: b"",
         *,
-        policies: PolicySet | None = None,
+        in_force: InForce | None = None,
         changing: Callable[[Person], Mapping[str, Any]] | None = None,
     ) -> None:
         self._catalog_of, self._settings, self._hash_key_of = catalog_of, settings, hash_key_of
         self._changing = changing or Changing("UTC", History())
-        self._policies = policies if policies is not None else shipped()
+        self._in_force = in_force if in_force is not None else InForce(shipped())
+        self._policies: PolicySet = self._in_force.policies
         self.policy_version = policy_version(settings, self._policies)
         self._seats: dict[str, _Seat] = {}  # by session
         self._shelves: dict[tuple[Any, ...], _Shelf] = {}
         self.kept = 0  # verdicts, on all shelves
 
-    def use(self, policies: PolicySet) -> None:
-        """From the next statement on these policies count, and what was judged by others is forgotten."""
+    def _take_over(self, policies: PolicySet) -> None:
+        """From this statement on these policies count, and what was judged by others is forgotten."""
         self._policies = policies
         self.policy_version = policy_version(self._settings, policies)
         self._seats, self._shelves, self.kept = {}, {}, 0
@@ -124,6 +125,8 @@ class PolicyGuard:
 
     def judge(self, request: Request) -> Verdict:
         session = request.session
+        if self._in_force.policies is not self._policies:
+            self._take_over(self._in_force.policies)
         catalog = self._catalog_of(session.database)
         if not catalog.current:
             return self._unjudged(sql.normalise(request.text), catalog)

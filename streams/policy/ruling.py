@@ -53,7 +53,7 @@ class Ruling(Struct, frozen=True):
 
 
 class PolicySet:
-    """Policies in force together. `version` names exactly these."""
+    """Policies in force together. `version` names exactly these; `looks_back` where one names what was done before."""
 
     def __init__(self, policies: Iterable[Policy]) -> None:
         self.policies = tuple(sorted(policies, key=lambda p: (_STRICT[p.verdict], p.id)))
@@ -69,6 +69,7 @@ class PolicySet:
             asked += each.once_not
             self._slices.append((begin, middle, len(asked)))
         self._together = Together(asked, live=False)
+        self.looks_back = any("history" in c.text for each in used for c in (*each.live, *each.live_not))
 
     def rule(self, messages: Mapping[str, Message]) -> tuple[Ruling, Live | None]:
         """What is decided once, and what remains to be asked for every statement; None where nothing does."""
@@ -97,6 +98,20 @@ class PolicySet:
             if found:
                 matched.append((each.policy, failed))
         return _merged(ruling, _ruling(matched)) if matched else ruling
+
+
+class InForce:
+    """The policies in force in a process. Whoever judges takes new ones over with its next statement."""
+
+    def __init__(self, policies: PolicySet) -> None:
+        self.policies = self._next = policies
+
+    def prepare(self, policies: PolicySet) -> None:
+        self._next = policies
+
+    def commit(self) -> None:
+        """What was prepared counts from now on."""
+        self.policies = self._next
 
 
 def version_of(policies: Iterable[Policy]) -> str:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
+from google.protobuf.message import Message
 from msgspec import Struct
 
 from taprail.schemas.errors import PolicyError, RefusedError
+from taprail.streams.policy.conditions import DECIDED_ONCE
 from taprail.streams.policy.example import facts_of_example
 from taprail.streams.policy.policy import Example, Policy
 from taprail.streams.policy.ruling import PolicySet, Ruling
@@ -46,8 +48,12 @@ def _wrong(alone: PolicySet, policy: Policy, example: Example, must: str) -> str
 def rulings_of(policies: PolicySet, example: Example, policy: Policy | None = None) -> Iterator[Ruling]:
     """What the set says of each statement of the example."""
     for facts in facts_of_example(example, policy.tests.given if policy else None):
-        lasting = {name: facts[name] for name in ("statement", "person", "session")}
-        ruling, live = policies.rule(lasting)
-        if live is not None:
-            ruling = policies.rule_live(ruling, live, {name: facts[name] for name in ("now", "history")})
-        yield ruling
+        yield rule_now(policies, facts)
+
+
+def rule_now(policies: PolicySet, facts: Mapping[str, Message]) -> Ruling:
+    """The whole ruling on all facts."""
+    ruling, live = policies.rule({name: facts[name] for name in DECIDED_ONCE})
+    if live is None:
+        return ruling
+    return policies.rule_live(ruling, live, {name: facts[name] for name in facts if name not in DECIDED_ONCE})

@@ -1,0 +1,193 @@
+"""`taprail policy`: write, test, ship and explain what may run."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+from msgspec import json
+
+from taprail.schemas.errors import PolicyError
+from taprail.streams.commands.text import visible
+
+if TYPE_CHECKING:
+    from taprail.streams.policy.policy import Policy
+
+FOLDER = click.argument("folder", type=click.Path(path_type=Path), required=False)
+JSON = click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+
+
+@click.group()
+def policy() -> None:
+    """Policies are YAML files: where they apply, a condition in CEL, a verdict, and their own tests.
+
+    FOLDER is yours, with all files below it; without one the policies that ship with taprail are meant.
+
+    \b
+    Examples:
+      taprail policy list
+      taprail policy lint policies
+      taprail policy test policies
+      taprail policy explain "DELETE FROM orders" --on prod
+    """
+
+
+@policy.command("list")
+@FOLDER
+@JSON
+def list_(folder: Path | None, as_json: bool) -> None:
+    """Each policy with its verdict, level and title, strictest first.
+
+    \b
+    Examples:
+      taprail policy list
+      taprail policy list policies --json
+    """
+    from taprail.streams.policy.ruling import PolicySet
+
+    found = PolicySet(_load(folder))
+    for each in found.policies:
+        if as_json:
+            click.echo(json.encode(each))
+            continue
+        state = "" if each.acts else f" ({each.status})"
+        click.echo(f"{each.verdict:<6} {each.level:<13} {each.id:<24} {visible(each.title)}{state}")
+    click.echo(f"{len(found.policies)} policies, version {found.version}", err=True)
+
+
+@policy.command()
+@FOLDER
+def lint(folder: Path | None) -> None:
+    """Read every file and check every condition against the facts. Exit code 1 where anything is wrong.
+
+    All files are read, so all errors are told; each with file, line, caret and the nearest name.
+
+    \b
+    Examples:
+      taprail policy lint policies
+    """
+    from taprail.streams.policy.load import files, parse, read
+    from taprail.streams.policy.packs import BASE
+
+    root = folder or BASE
+    wrong, seen = 0, dict[str, str]()
+    for path in files(root):
+        name = str(path if folder else path.relative_to(BASE))
+        try:
+            found = parse(name, read(path))
+            if found.id in seen:
+                raise PolicyError(f"id {found.id!r} is the id of {seen[found.id]}, too", file=name, hint="rename one")
+            seen[found.id] = name
+            if not found.tests.match or not found.tests.passes:
+                click.secho(f"{name}: has no tests of both kinds, match and pass", fg="yellow", err=True)
+        except PolicyError as error:
+            wrong += 1
+            click.secho(str(error), fg="red", err=True)
+    click.echo(f"{len(seen)} policies are fine" + (f", {wrong} files aren't" if wrong else ""), err=True)
+    sys.exit(1 if wrong else 0)
+
+
+@policy.command()
+@FOLDER
+@JSON
+def test(folder: Path | None, as_json: bool) -> None:
+    """Run the policies' own tests. Exit code 1 where one fails, 2 where there is none.
+
+    \b
+    Examples:
+      taprail policy test policies
+      taprail policy test --json
+    """
+    from taprail.streams.policy.trial import try_all
+
+    tried = list(try_all(_load(folder)))
+    for each in tried:
+        if as_json:
+            click.echo(json.encode(each))
+        elif each.wrong:
+            click.secho(f"{each.policy}: {visible(each.sql)}\n  {visible(each.wrong)}", fg="red", err=True)
+    failed = sum(bool(each.wrong) for each in tried)
+    click.echo(f"{len(tried) - failed} of {len(tried)} tests passed", err=True)
+    sys.exit(2 if not tried else 1 if failed else 0)
+
+
+@policy.command()
+@click.argument("sql")
+@click.option("--policies", "folder", type=click.Path(path_type=Path), help="A folder; default: the shipped ones.")
+@click.option("--as", "name", default="ann", show_default=True, help="Who sends it.")
+@click.option("--kind", type=click.Choice(["person", "service", "agent"]), default="person", show_default=True)
+@click.option("--group", "groups", multiple=True, help="A group of theirs; may be given again.")
+@click.option("--on", "environment", default="prod", show_default=True, help="Environment.")
+@click.option("--purpose", default="", help="What they said it is for.")
+@click.option("--table", "tables", multiple=True, metavar="NAME=COLUMNS", help="As `hr.staff=id int, salary int`.")
+@JSON
+def explain(
+    sql: str,
+    folder: Path | None,
+    name: str,
+    kind: str,
+    groups: tuple[str, ...],
+    environment: str,
+    purpose: str,
+    tables: tuple[str, ...],
+    as_json: bool,
+) -> None:
+    """Say what would become of the statement SQL, and why: policy by policy, condition by condition.
+
+    No database is asked. Tables are those of the policies' tests (customers, orders, payments, patients) and those of
+    --table; columns are classified by their names.
+
+    \b
+    Examples:
+      taprail policy explain "DELETE FROM orders"
+      taprail policy explain "SELECT * FROM patients" --group data-owners --purpose "OPS-1"
+      taprail policy explain "SELECT relname FROM pg_class" --kind agent --on staging --json
+    """
+    from taprail.streams.policy.explain import explain as explained
+    from taprail.streams.policy.policy import Example
+
+    given = dict(each.partition("=")[::2] for each in tables)
+    person: dict[str, str | tuple[str, ...]] = {"subject": name, "name": name, "kind": kind}
+    if groups:
+        person["groups"] = groups
+    session: dict[str, str | bool] = {"environment": environment, "purpose": purpose}
+    for each in explained(_load(folder), Example(sql, person, session, tables=given)):
+        if as_json:
+            click.echo(json.encode(each))
+            continue
+        colour = {"deny": "red", "hold": "yellow", "mask": "cyan"}.get(each.action, "green")
+        click.secho(f"{each.action}: {visible(each.statement)}", fg=colour, bold=True)
+        for said in each.policies:
+            mark = {True: "yes", False: "no "}[said.matches]
+            click.echo(f"  {mark} {said.policy} ({said.verdict}{', being tried' if said.trial else ''})")
+            for condition in said.conditions:
+                click.echo(f"      {condition.answer:<5} {condition.part} {visible(condition.text)}")
+        for safeguard in each.safeguards:
+            click.echo(f"  yes {safeguard.rule} ({safeguard.action}, a safeguard): {visible(safeguard.reason)}")
+
+
+@policy.command()
+def facts() -> None:
+    """Print docs/facts.md: every fact that a condition may name, from the schema.
+
+    \b
+    Example:
+      taprail policy facts
+    """
+    from taprail.streams.policy.facts_document import document
+
+    click.echo(document(), nl=False)
+
+
+def _load(folder: Path | None) -> Iterable[Policy]:
+    from taprail.streams.policy.load import load
+    from taprail.streams.policy.packs import shipped
+
+    try:
+        return load(folder) if folder is not None else shipped().policies
+    except PolicyError as error:
+        click.secho(str(error), fg="red", err=True)
+        sys.exit(1)

@@ -1,0 +1,84 @@
+"""Why: what each policy says of a statement, condition by condition, and what comes of it all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Literal
+
+from msgspec import Struct
+
+from taprail.schemas.records import Action
+from taprail.streams.policy.conditions import Facts, Unanswered, condition, holds
+from taprail.streams.policy.decision import Decision
+from taprail.streams.policy.example import facts_of_example, safeguards_of_example
+from taprail.streams.policy.policy import Example, Policy, Verb, listed
+from taprail.streams.policy.ruling import PolicySet
+from taprail.streams.policy.trial import rule_now
+
+
+class Asked(Struct, frozen=True):
+    """A condition and its answer: `true`, `false`, or why there is none."""
+
+    part: Literal["where", "match", "unless"]
+    text: str
+    answer: str
+
+
+class Said(Struct, frozen=True):
+    policy: str
+    verdict: Verb
+    matches: bool
+    trial: bool
+    conditions: tuple[Asked, ...]
+
+
+class Explained(Struct, frozen=True):
+    """Of one statement. `rule` decides, '' where nothing had to."""
+
+    statement: str
+    action: Action
+    rule: str
+    reason: str
+    hint: str
+    policies: tuple[Said, ...]
+    safeguards: tuple[Decision, ...]
+
+
+def explain(policies: Iterable[Policy], example: Example) -> Iterator[Explained]:
+    """One for each statement of the example's text. Raises RefusedError for what isn't SQL."""
+    used = PolicySet(policies)
+    for messages, (text, masked, decisions) in zip(
+        facts_of_example(example), safeguards_of_example(example), strict=True
+    ):
+        facts = Facts(messages)
+        matching = {match.policy for match in rule_now(used, messages).matches}
+        said = tuple(
+            Said(p.id, p.verdict, p.id in matching, not p.acts, tuple(_asked(p, facts))) for p in used.policies
+        )
+        ruling = rule_now(used, messages)
+        denial = next((d for d in decisions if d.action == "deny"), None)
+        held = next((d for d in decisions if d.action == "hold"), None)
+        policy = ruling.policy
+        if denial is None and policy is not None and policy.verdict == "deny":
+            yield Explained(text, "deny", policy.id, policy.message or policy.title, policy.hint, said, decisions)
+        elif (decision := denial or held) is not None:
+            yield Explained(text, decision.action, decision.rule, decision.reason, decision.hint, said, decisions)
+        elif policy is not None and policy.verdict == "hold":
+            yield Explained(text, "hold", policy.id, policy.message or policy.title, policy.hint, said, decisions)
+        else:
+            hidden = masked or any(m.verdict == "mask" and not m.trial for m in ruling.matches)
+            yield Explained(text, "mask" if hidden else "allow", "", "", "", said, decisions)
+
+
+def _asked(policy: Policy, facts: Facts) -> Iterator[Asked]:
+    parts: tuple[tuple[Literal["where", "match", "unless"], tuple[str, ...]], ...] = (
+        ("where", policy.where.conditions()),
+        ("match", listed(policy.match)),
+        ("unless", listed(policy.unless)),
+    )
+    for part, texts in parts:
+        for text in texts:
+            answer = holds(condition(text), facts)
+            yield Asked(
+                part, " ".join(text.split()), answer.reason if isinstance(answer, Unanswered) else str(answer).lower()
+            )
