@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from msgspec import Meta, Struct, field
+from msgspec import Meta, Struct, field, json
 
 from taprail.schemas.records import PersonKind, Severity
 
@@ -128,5 +128,5 @@ def listed(conditions: Conditions) -> tuple[str, ...]:
 
 
 def _literals(names: tuple[str, ...]) -> str:
-    """As CEL's string literals."""
-    return ", ".join('"' + name.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n") + '"' for name in names)
+    """As CEL's string literals, which know JSON's escapes."""
+    return ", ".join(json.encode(name).decode() for name in names)

@@ -71,8 +71,8 @@ def session(person: str = "ann", **fields: Any) -> SessionContext:
     """Ann sees masked data in prod; `owner` sees it clear; `agent` is one."""
     kind: Literal["agent", "person"] = "agent" if person == "agent" else "person"
     groups = ("data-owners",) if person == "owner" else ("engineers",)
-    given = {"environment": "prod", "server": "main", "database": "shop", "role": "app", **fields}
-    return SessionContext("s-1", "tap-1", person=Person(person, person, kind, groups), method="none", **given)
+    given = {"environment": "prod", "server": "main", "database": "shop", "role": "app", "method": "none", **fields}
+    return SessionContext("s-1", "tap-1", person=Person(person, person, kind, groups), **given)
 
 
 def judge(by: PolicyGuard, text: str, person: str = "ann", **fields: Any) -> Verdict:

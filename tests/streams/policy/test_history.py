@@ -1,0 +1,69 @@
+"""What somebody has done lately, in windows of an hour and of a minute."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from taprail.schemas.records import Person
+from taprail.streams.policy.changing import Changing
+from taprail.streams.policy.history import PERSONS_MAX, History
+
+ANN, BOB = Person("ann", "Ann", "person"), Person("bob", "Bob", "person")
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1_000_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_counts_are_of_one_person_and_end_with_their_window() -> None:
+    clock = Clock()
+    history = History(clock)
+    history.ran(ANN, 700)
+    clock.now += 30
+    history.ran(ANN, 5)
+    history.denied(ANN)
+    found: Any = history.facts(ANN)
+    assert (found.rows_last_hour, found.statements_last_minute, found.denied_last_hour) == (705, 2, 1)
+    other: Any = history.facts(BOB)
+    assert (other.rows_last_hour, other.statements_last_minute, other.denied_last_hour) == (0, 0, 0)
+    clock.now += 61
+    found = history.facts(ANN)
+    assert (found.rows_last_hour, found.statements_last_minute) == (705, 0)
+    clock.now += 3_600
+    found = history.facts(ANN)
+    assert (found.rows_last_hour, found.denied_last_hour) == (0, 0)
+
+
+@given(st.lists(st.tuples(st.integers(0, 5_000), st.integers(0, 1_000)), max_size=40))
+def test_the_hour_is_a_sum_of_its_minutes(steps: list[tuple[int, int]]) -> None:
+    clock = Clock()
+    history, ran = History(clock), []
+    for wait, rows in steps:
+        clock.now += wait
+        history.ran(ANN, rows)
+        ran.append((int(clock.now) // 60, rows))
+        facts: Any = history.facts(ANN)
+        assert facts.rows_last_hour == sum(r for minute, r in ran if minute > int(clock.now) // 60 - 60)
+
+
+def test_memory_is_bounded() -> None:
+    history = History(Clock())
+    for n in range(PERSONS_MAX + 10):
+        history.denied(Person(f"p{n}", "", "agent"))
+    assert len(history._persons) == PERSONS_MAX
+    last: Any = history.facts(Person(f"p{PERSONS_MAX + 9}", "", "agent"))
+    assert last.denied_last_hour == 1
+
+
+def test_the_time_is_that_of_the_zone() -> None:
+    clock = Clock()
+    clock.now = 1_767_742_200  # 2026-01-06T23:30:00Z
+    now: Any = Changing("Europe/Helsinki", History(), clock)(ANN)["now"]
+    assert (now.hour, now.minute, now.weekday, now.date) == (1, 30, 3, "2026-01-07")
