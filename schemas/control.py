@@ -115,13 +115,20 @@ class Group(Struct, frozen=True, omit_defaults=True):
     deleted: bool = False
 
 
+class PolicyFile(Struct, frozen=True):
+    """A file of a policy folder: its path there, and its text."""
+
+    name: str
+    text: str
+
+
 class PolicyRelease(Struct, frozen=True):
-    """A policy version put in force: the hash of its files names it."""
+    """Policies put in force together; `version` is the hash of what they say."""
 
     version: str
     released_by: str
     reason: str
-    rules: tuple[str, ...]
+    files: tuple[PolicyFile, ...]
 
 
 def message_of(kind: str, key: str, payload: bytes) -> bytes:

@@ -46,7 +46,7 @@ from taprail.streams.sequence import Seen, ranges
 
 AUDIT = "taprail.audit"
 TAPS = {"taprail.statements": "statement", "taprail.outcomes": "outcome", "taprail.sessions": "session"}
-PASSED = {"taprail.changes": "change", "taprail.decisions": "decision"}
+PASSED = {"taprail.changes": "change", "taprail.decisions": "decision", "taprail.policies": "policy_release"}
 TOPICS = (*TAPS, *PASSED)
 POISON_WINDOW, POISON_MIN = 200, 50
 RECORD_BYTES_MAX = 950_000  # no tap writes more; with what we add it must still fit into Kafka's 1 MiB
@@ -55,7 +55,11 @@ _RECORDS: dict[str, type[Struct]] = {
     "outcome": records.Outcome,
     "session": records.Session,
 }
-_PASSED: dict[str, type[Struct]] = {"change": records.Change, "decision": control.SignedRecord}
+_PASSED: dict[str, type[Struct]] = {
+    "change": records.Change,
+    "decision": control.SignedRecord,
+    "policy_release": control.SignedRecord,
+}
 _KIND_HEADERS = {
     kind: (("kind", kind.encode()),) for kind in (*TAPS.values(), *PASSED.values(), "detection", "alert", "approval")
 }

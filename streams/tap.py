@@ -15,8 +15,10 @@ import asyncio
 import gc
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from pathlib import Path
 from typing import Literal
 
 import uvloop
@@ -38,19 +40,23 @@ from taprail.schemas.errors import SpoolError, StackError
 from taprail.schemas.guard import Catalog, Facts, Request, Result, SessionContext, Ticket, Verdict
 from taprail.schemas.records import Person
 from taprail.streams.approvals.waiter import DecisionDesk
+from taprail.streams.following import follow
 from taprail.streams.gate import TapGate
 from taprail.streams.identity.enrich import Directory
-from taprail.streams.identity.following import follow
 from taprail.streams.identity.passed_on import pass_on
 from taprail.streams.identity.revocation import Revocations
+from taprail.streams.identity.roster import TOPIC as IDENTITIES
 from taprail.streams.identity.speaking import listening
 from taprail.streams.masking.classify import classify
 from taprail.streams.policy.changing import Changing
 from taprail.streams.policy.decision import RuleSettings
 from taprail.streams.policy.guard import PolicyGuard
 from taprail.streams.policy.history import History
-from taprail.streams.policy.ruling import InForce
-from taprail.streams.policy.source import policies_of
+from taprail.streams.policy.packs import shipped
+from taprail.streams.policy.release import TOPIC as POLICIES
+from taprail.streams.policy.release import Releases
+from taprail.streams.policy.ruling import InForce, PolicySet
+from taprail.streams.policy.source import local_policies
 from taprail.streams.recording import SpoolRecorder
 from taprail.streams.settings import Database, Loaded, Policy
 from taprail.streams.signin import SignIn
@@ -62,7 +68,7 @@ from taprail.streams.tap_reload import Reloader, Watchers
 from taprail.streams.upstreams import catalog_connect, upstream_tls
 
 FOLLOW_RETRY_SECONDS = 1.0
-IDENTITIES_SECONDS = 10.0  # how long a start waits to know who is revoked
+IDENTITIES_SECONDS = POLICIES_SECONDS = 10.0  # how long a start waits to know who is revoked, and what may run
 GARBAGE_THRESHOLD = 50_000  # a statement makes no cycles: what they would be looked for in are sessions
 DRAIN_SECONDS = 0.2
 _log = logging.getLogger("taprail.tap")
@@ -108,7 +114,7 @@ async def _serve(whole: Loaded, process: int, stop: threading.Event, ready: Call
     tap = loaded.settings.tap
     spool = _spool(loaded)
     watchers = Watchers(loaded, watcher_of)
-    in_force, history = InForce(policies_of(loaded)), History()
+    in_force, history = InForce(shipped(), local_policies(loaded)), History()
     recorder = TapRecorder(_recorder(spool, loaded), watchers, partial(_look_back, in_force, history))
     durable = Durable(spool)
     publisher = _publisher(spool, loaded, durable.advanced)
@@ -120,7 +126,7 @@ async def _serve(whole: Loaded, process: int, stop: threading.Event, ready: Call
     def serving(now: Loaded) -> Serving:
         """What who comes in is served with: again at each reload."""
         policy = now.settings.policy
-        in_force.prepare(policies_of(now))
+        in_force.prepare(local_policies(now))
         changing = Changing(policy.zone, history)
         catalog = partial(_catalog_of, watchers)
         guard = PolicyGuard(catalog, rule_settings(policy), hash_keys(now), in_force=in_force, changing=changing)
@@ -144,8 +150,9 @@ async def _serve(whole: Loaded, process: int, stop: threading.Event, ready: Call
     loop = asyncio.get_running_loop()
     threading.Thread(target=_follow_decisions, args=(loaded, desk, loop, stop), daemon=True).start()
     kafka = loaded.kafka("tap").client_config("tap")
-    arguments = (kafka, revocations.take, revocations.complete, loop, stop)
+    arguments = (IDENTITIES, kafka, revocations.take, revocations.complete, loop.call_soon_threadsafe, stop)
     threading.Thread(target=follow, args=arguments, daemon=True).start()
+    await _follow_releases(loaded, in_force, spool.directory / "policies.json", kafka, stop)
     if not await asyncio.to_thread(revocations.complete.wait, IDENTITIES_SECONDS):
         _log.warning("identities aren't read yet: who was revoked while this tap was down may sign in until they are")
     await proxy.listen_on(addresses_of(loaded, process))
@@ -196,6 +203,26 @@ class TapRecorder:
 
     def session(self, context: SessionContext, event: Literal["opened", "closed", "refused"], reason: str = "") -> None:
         self.inner.session(context, event, reason)
+
+
+async def _follow_releases(
+    loaded: Loaded, in_force: InForce, file: Path, kafka: Mapping[str, str | int], stop: threading.Event
+) -> None:
+    """Put each release of policies in force; read by a thread of their own, since that takes longer than a statement.
+
+    Returns when the newest one is, or after a while with the last one that this tap has seen.
+    """
+    loop, thread = asyncio.get_running_loop(), ThreadPoolExecutor(1, "policies")
+
+    def put(policies: PolicySet) -> None:
+        loop.call_soon_threadsafe(in_force.put, policies)
+
+    releases = Releases(control_keys(loaded), file, put)
+    thread.submit(releases.restore)
+    arguments = (POLICIES, kafka, releases.take, releases.complete, thread.submit, stop)
+    threading.Thread(target=follow, args=arguments, daemon=True).start()
+    if not await asyncio.to_thread(releases.complete.wait, POLICIES_SECONDS):
+        _log.warning("policies aren't read yet: %s are in force until they are", in_force.policies.version)
 
 
 def _look_back(in_force: InForce, history: History, person: Person, result: Result) -> None:

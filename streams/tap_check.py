@@ -21,7 +21,7 @@ from taprail.schemas import avro, records
 from taprail.schemas.errors import PolicyError, SettingsError, StackError, TaprailError
 from taprail.streams import settings
 from taprail.streams.certificate import examine
-from taprail.streams.policy.source import policies_of
+from taprail.streams.policy.source import local_policies
 from taprail.streams.settings import Loaded
 from taprail.streams.settings_tap import Listener, Tap, certificates
 from taprail.streams.tap_check_database import Finding, check_database
@@ -93,14 +93,13 @@ def _local(loaded: Loaded, running: set[str]) -> Iterator[Finding]:
 
 
 def _policies(loaded: Loaded) -> Iterator[Finding]:
-    if not (directory := loaded.settings.policy.directory):
-        return
     try:
-        found = policies_of(loaded)
+        found = local_policies(loaded)
     except PolicyError as error:
         yield Finding("fail", "policy.directory", str(error), "`taprail policy lint` says all of it")
-    else:
-        yield Finding("ok", "policy.directory", f"{len(found.policies)} policies in {directory}, {found.version}")
+        return
+    if found is not None:
+        yield Finding("ok", "policy.directory", f"it holds {len(found.policies)} policies, version {found.version}")
 
 
 def _certificates(loaded: Loaded) -> Iterator[Finding]:

@@ -31,9 +31,10 @@ from taprail.streams.approvals.browser import BrowserSessions
 from taprail.streams.approvals.pending import PendingApprovals
 from taprail.streams.approvals.web import Service
 from taprail.streams.approvals.web import application as page
+from taprail.streams.following import follow
 from taprail.streams.identity.enrich import Directory
-from taprail.streams.identity.following import follow
 from taprail.streams.identity.groups import Standing
+from taprail.streams.identity.roster import TOPIC
 from taprail.streams.identity.scim_web import ScimServer
 from taprail.streams.initialise import connect_endpoint, connector_name
 from taprail.streams.settings import Loaded
@@ -62,7 +63,8 @@ async def _serve(loaded: Loaded, stop: threading.Event, ready: Callable[[], None
     await runner.setup()
     try:
         config, loop = loaded.kafka("agents").client_config("agents"), asyncio.get_running_loop()
-        threading.Thread(target=follow, args=(config, directory.take, known, loop, stop), daemon=True).start()
+        arguments = (TOPIC, config, directory.take, known, loop.call_soon_threadsafe, stop)
+        threading.Thread(target=follow, args=arguments, daemon=True).start()
         if not await asyncio.to_thread(known.wait, IDENTITIES_SECONDS):
             raise StackError("who is revoked isn't known, so nobody may decide", hint="does Kafka answer?")
         settings = loaded.settings.approvals

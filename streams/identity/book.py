@@ -17,8 +17,7 @@ from taprail.schemas import avro
 from taprail.schemas.control import GROUP_KEY, Group, Identity, SignedRecord, sign
 from taprail.schemas.errors import SettingsError, StackError
 from taprail.streams import keys
-from taprail.streams.identity.following import TOPIC
-from taprail.streams.identity.roster import Roster
+from taprail.streams.identity.roster import TOPIC, Roster
 from taprail.streams.settings import Loaded
 from taprail.streams.stream import control_keys
 

@@ -7,8 +7,7 @@ from collections.abc import Callable
 from taprail.schemas.control import Identity, SignedRecord
 from taprail.streams.identity import standing
 from taprail.streams.identity.book import Book, read
-from taprail.streams.identity.following import TOPIC
-from taprail.streams.identity.roster import Roster
+from taprail.streams.identity.roster import TOPIC, Roster
 from taprail.streams.settings import Loaded
 
 __all__ = ["TOPIC", "known", "publish", "restore", "revoke"]

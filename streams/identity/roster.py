@@ -16,6 +16,7 @@ from taprail.schemas.control import GROUP_KEY, Group, Identity, SignedRecord, op
 from taprail.schemas.errors import SignatureError
 from taprail.streams.identity.enrich import Directory
 
+TOPIC = "taprail.identities"
 _log = logging.getLogger("taprail.identity")
 
 

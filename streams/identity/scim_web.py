@@ -18,8 +18,9 @@ from msgspec import json
 from taprail.connectors.scim.errors import ScimError
 from taprail.schemas.control import SignedRecord
 from taprail.schemas.errors import SettingsError
+from taprail.streams.following import follow
 from taprail.streams.identity.book import Book
-from taprail.streams.identity.following import follow
+from taprail.streams.identity.roster import TOPIC
 from taprail.streams.identity.scim import Answer, Request, Scim
 from taprail.streams.settings import Loaded
 
@@ -103,7 +104,7 @@ class ScimServer:
         scim, loop = self._loaded.settings.scim, asyncio.get_running_loop()
         await loop.run_in_executor(self._thread, self._book.read)
         config = self._loaded.kafka("agents").client_config("agents")
-        arguments = (config, self._take, threading.Event(), loop, self._stop)
+        arguments = (TOPIC, config, self._take, threading.Event(), loop.call_soon_threadsafe, self._stop)
         threading.Thread(target=follow, args=arguments, name="scim-follow", daemon=True).start()
         await self._runner.setup()
         await web.TCPSite(self._runner, scim.host, scim.port, ssl_context=tls(self._loaded)).start()

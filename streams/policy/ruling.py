@@ -101,17 +101,27 @@ class PolicySet:
 
 
 class InForce:
-    """The policies in force in a process. Whoever judges takes new ones over with its next statement."""
+    """The policies in force in a process. Whoever judges takes new ones over with its next statement.
 
-    def __init__(self, policies: PolicySet) -> None:
-        self.policies = self._next = policies
+    Those of a folder of the installation's own (`local`) come before the ones that were `released` to all.
+    """
 
-    def prepare(self, policies: PolicySet) -> None:
-        self._next = policies
+    def __init__(self, released: PolicySet, local: PolicySet | None = None) -> None:
+        self._released, self._local, self._next = released, local, local
+        self.policies = local or released
+
+    def put(self, released: PolicySet) -> None:
+        self._released = released
+        self.policies = self._local or released
+
+    def prepare(self, local: PolicySet | None) -> None:
+        """What a reload has read, until it is known to work."""
+        self._next = local
 
     def commit(self) -> None:
         """What was prepared counts from now on."""
-        self.policies = self._next
+        self._local = self._next
+        self.policies = self._local or self._released
 
 
 def version_of(policies: Iterable[Policy]) -> str:

@@ -1,14 +1,13 @@
-"""Where the policies of an installation come from."""
+"""Policies of an installation's own folder."""
 
 from __future__ import annotations
 
 from taprail.streams.policy.load import load
-from taprail.streams.policy.packs import shipped
 from taprail.streams.policy.ruling import PolicySet
 from taprail.streams.settings import Loaded
 
 
-def policies_of(loaded: Loaded) -> PolicySet:
-    """Those of the folder that the settings name, otherwise the shipped ones. Raises PolicyError."""
+def local_policies(loaded: Loaded) -> PolicySet | None:
+    """Those of the folder that the settings name, None where they name none. Raises PolicyError."""
     directory = loaded.settings.policy.directory
-    return PolicySet(load(loaded.path(directory))) if directory else shipped()
+    return PolicySet(load(loaded.path(directory))) if directory else None

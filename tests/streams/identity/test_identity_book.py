@@ -24,8 +24,7 @@ from taprail.streams.cli import main
 from taprail.streams.identity import book as book_module
 from taprail.streams.identity import publish, standing
 from taprail.streams.identity.book import Book, read
-from taprail.streams.identity.following import TOPIC
-from taprail.streams.identity.roster import Roster
+from taprail.streams.identity.roster import TOPIC, Roster
 from taprail.streams.settings import Loaded
 from tests.fakes import sign_in
 
