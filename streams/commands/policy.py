@@ -11,13 +11,13 @@ import click
 from msgspec import json
 
 from taprail.schemas.errors import PolicyError
+from taprail.streams.commands.home import HOME
+from taprail.streams.commands.policy_files import CONFIG, FOLDER, JSON, load_policies
+from taprail.streams.commands.policy_ship import apply, backtest, status
 from taprail.streams.commands.text import visible
 
 if TYPE_CHECKING:
     from taprail.streams.policy.policy import Policy
-
-FOLDER = click.argument("folder", type=click.Path(path_type=Path), required=False)
-JSON = click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 
 
 @click.group()
@@ -32,6 +32,8 @@ def policy() -> None:
       taprail policy lint policies
       taprail policy test policies
       taprail policy explain "DELETE FROM orders" --on prod
+      taprail policy backtest policies --since 90d
+      taprail policy apply policies --reason "agents may read the reports"
     """
 
 
@@ -48,7 +50,7 @@ def list_(folder: Path | None, as_json: bool) -> None:
     """
     from taprail.streams.policy.ruling import PolicySet
 
-    found = PolicySet(_load(folder))
+    found = PolicySet(load_policies(folder))
     for each in found.policies:
         if as_json:
             click.echo(json.encode(each))
@@ -103,7 +105,7 @@ def test(folder: Path | None, as_json: bool) -> None:
     """
     from taprail.streams.policy.trial import try_all
 
-    tried = list(try_all(_load(folder)))
+    tried = list(try_all(load_policies(folder)))
     for each in tried:
         if as_json:
             click.echo(json.encode(each))
@@ -154,7 +156,7 @@ def explain(
     if groups:
         person["groups"] = groups
     session: dict[str, str | bool] = {"environment": environment, "purpose": purpose}
-    for each in explained(_load(folder), Example(sql, person, session, tables=given)):
+    for each in explained(load_policies(folder), Example(sql, person, session, tables=given)):
         if as_json:
             click.echo(json.encode(each))
             continue
@@ -163,10 +165,38 @@ def explain(
         for said in each.policies:
             mark = {True: "yes", False: "no "}[said.matches]
             click.echo(f"  {mark} {said.policy} ({said.verdict}{', being tried' if said.trial else ''})")
-            for condition in said.conditions:
+            told = said.conditions if said.matches else said.conditions_against
+            for condition in told:
                 click.echo(f"      {condition.answer:<5} {condition.part} {visible(condition.text)}")
         for safeguard in each.safeguards:
             click.echo(f"  yes {safeguard.rule} ({safeguard.action}, a safeguard): {visible(safeguard.reason)}")
+
+
+@policy.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--against", type=click.Path(path_type=Path), help="Another folder; default: what is in force.")
+@CONFIG
+@HOME
+def diff(folder: Path, against: Path | None, config: Path | None, home: Path) -> None:
+    """Say which policies FOLDER would add, change and remove. Exit code 1 where there is a difference.
+
+    \b
+    Examples:
+      taprail policy diff policies
+      taprail policy diff policies --against old
+    """
+    from taprail.streams.policy.difference import differences
+
+    before = load_policies(against) if against is not None else _in_force(config, home)
+    found = differences(before, load_policies(folder))
+    for each in found:
+        colour = {"added": "green", "removed": "red", "changed": "yellow"}[each.action]
+        sign = {"added": "+", "removed": "-", "changed": "~"}[each.action]
+        click.secho(f"{sign} {each.policy}", fg=colour)
+        for line in each.lines:
+            click.echo(f"    {visible(line)}")
+    click.echo(f"{len(found)} policies differ" if found else "nothing differs", err=True)
+    sys.exit(1 if found else 0)
 
 
 @policy.command()
@@ -182,12 +212,15 @@ def facts() -> None:
     click.echo(document(), nl=False)
 
 
-def _load(folder: Path | None) -> Iterable[Policy]:
-    from taprail.streams.policy.load import load
+def _in_force(config: Path | None, home: Path) -> Iterable[Policy]:
+    from taprail.streams import settings
     from taprail.streams.policy.packs import shipped
+    from taprail.streams.policy.release import current, opened, policies_in
 
-    try:
-        return load(folder) if folder is not None else shipped().policies
-    except PolicyError as error:
-        click.secho(str(error), fg="red", err=True)
-        sys.exit(1)
+    loaded = settings.load(config or home / "taprail.toml")
+    record = current(loaded)
+    return shipped().policies if record is None else policies_in(opened(loaded, record)).policies
+
+
+for command in (apply, status, backtest):
+    policy.add_command(command)

@@ -20,6 +20,7 @@ from taprail.streams.policy.reading import STAR, Column, Reading, Touch, read
 TICKET = re.compile(r"\b[A-Z][A-Z0-9]+-\d+\b|#\d+\b")
 SYSTEM = ("pg_catalog", "information_schema")
 _WRITING = frozenset({"insert", "update", "delete", "truncate"})
+_READING = frozenset({"read", "update", "delete"})
 _ESCAPES = {"copy program": "program", "copy file": "file", "lo_import": "file", "lo_export": "file"}
 _StatementFacts, _RelationFacts = message_class("StatementFacts"), message_class("RelationFacts")
 _PersonFacts, _SessionFacts = message_class("PersonFacts"), message_class("SessionFacts")
@@ -115,7 +116,7 @@ def _probes(reading: Reading, case: Case) -> list[str]:
     found = set()
     for touch in reading.touches:
         info = case.catalog.resolve(touch.schema, touch.name, case.session.search_path, case.session.role)
-        if info is not None:
+        if info is not None and touch.verb in _READING:
             names = _columns(touch, info, reading.probes, reading)
             found |= {c.data_class for c in info.columns if c.data_class and c.name in names}
     return sorted(found)

@@ -31,6 +31,12 @@ class Said(Struct, frozen=True):
     trial: bool
     conditions: tuple[Asked, ...]
 
+    @property
+    def conditions_against(self) -> tuple[Asked, ...]:
+        """Of a policy that doesn't match: the first condition that keeps it from doing so."""
+        against = (c for c in self.conditions if c.answer == ("true" if c.part == "unless" else "false"))
+        return tuple(list(against)[:1])
+
 
 class Explained(Struct, frozen=True):
     """Of one statement. `rule` decides, '' where nothing had to."""

@@ -129,6 +129,11 @@ def publish(loaded: Loaded, release: PolicyRelease) -> SignedRecord:
     return record
 
 
+def opened(loaded: Loaded, record: SignedRecord) -> PolicyRelease:
+    """Raises SignatureError."""
+    return open_signed(record, PolicyRelease, public_keys=control_keys(loaded))
+
+
 def current(loaded: Loaded) -> SignedRecord | None:
     """The newest release that the topic has and whose signature holds, None where there is none. Raises StackError."""
     public_keys, found = control_keys(loaded), None

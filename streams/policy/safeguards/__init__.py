@@ -13,6 +13,10 @@ from collections.abc import Callable
 from taprail.streams.policy.decision import Case, Decision
 from taprail.streams.policy.safeguards import masked_code, masked_copy, server_programs, session_identity
 
+# With what else decides without a policy: a text that can't be parsed, a catalog that isn't there.
+RULES_OF_SAFEGUARDS = frozenset(
+    {session_identity.RULE, server_programs.RULE, masked_copy.RULE, masked_code.RULE, "syntax", "catalog", "speaks-for"}
+)
 Safeguard = Callable[[Case], Decision | None]
 SAFEGUARDS: tuple[Safeguard, ...] = (
     session_identity.judge,
