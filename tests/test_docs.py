@@ -18,6 +18,7 @@ from packaging.requirements import Requirement
 from taprail.connectors.kafka.topics import DAY_MS, TOPICS, Topic
 from taprail.connectors.local.artifacts import read_lock
 from taprail.streams.cli import main
+from taprail.streams.policy.packs import shipped
 from taprail.streams.supervise import ROLES
 
 ROOT = Path(__file__).parent.parent
@@ -112,17 +113,26 @@ def blocks() -> list[tuple[str, str]]:
 
 @pytest.mark.parametrize(("place", "block"), blocks(), ids=[place for place, _ in blocks()])
 def test_a_marked_block_does_what_it_shows(place: str, block: str, tmp_path: Path) -> None:
-    """`$ command` lines run in an empty directory, one after the other; the lines behind each are its output."""
+    """`$ command` lines, with `> ` before lines that go on, run in an empty directory, one after the other; the lines
+    behind each are its output."""
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     env = {"PATH": path, "HOME": str(tmp_path), "COLUMNS": "200", "TAPRAIL_REPOSITORY": str(ROOT)}
     for part in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
-        command, _, shown = part.partition("\n")
+        lines = part.splitlines()
+        end = next((n for n, line in enumerate(lines) if n and not line.startswith("> ")), len(lines))
+        command, shown = "\n".join([lines[0], *(line[2:] for line in lines[1:end])]), lines[end:]
         run = subprocess.run(["bash", "-c", command], cwd=tmp_path, env=env, capture_output=True, text=True, timeout=60)
-        assert run.stdout.splitlines() == shown.splitlines(), f"{place}: {command}\n{run.stdout}{run.stderr}"
+        assert run.stdout.splitlines() == shown, f"{place}: {command}\n{run.stdout}{run.stderr}"
 
 
 def test_some_block_runs() -> None:
     assert blocks()
+
+
+def test_the_table_of_shipped_policies_is_that_of_the_files() -> None:
+    rows = [f"| `{p.id}` | {p.verdict} | {p.title} |" for p in shipped().policies]
+    text = (ROOT / "docs" / "policies.md").read_text()
+    assert text.partition("<!-- pack -->")[2].partition("<!-- /pack -->")[0].strip().splitlines() == rows
 
 
 def kept(topic: Topic) -> str:

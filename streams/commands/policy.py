@@ -88,7 +88,10 @@ def lint(folder: Path | None) -> None:
         except PolicyError as error:
             wrong += 1
             click.secho(str(error), fg="red", err=True)
-    click.echo(f"{len(seen)} policies are fine" + (f", {wrong} files aren't" if wrong else ""), err=True)
+    told = "1 policy is fine" if len(seen) == 1 else f"{len(seen)} policies are fine"
+    if wrong:
+        told += ", 1 file isn't" if wrong == 1 else f", {wrong} files aren't"
+    click.echo(told, err=True)
     sys.exit(1 if wrong else 0)
 
 

@@ -7,11 +7,12 @@ is demanded. Source: Common Expression Language specification, cel-spec.
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import re
 from collections.abc import Mapping, Sequence
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from cel_expr_python import cel
 from google.protobuf.message import Message
@@ -22,6 +23,9 @@ from taprail.streams.policy.descriptor import pool, variables
 
 CHARACTERS_MAX = 4_000
 DECIDED_ONCE = ("statement", "person", "session")  # the rest is looked at for every statement anew
+# What a condition asks for: person and session alone, the statement too, or what changes from one to the next.
+Asks = Literal["place", "statement", "live"]
+_NAMED: dict[Asks, tuple[str, ...]] = {"place": ("person", "session"), "statement": DECIDED_ONCE, "live": ()}
 _FUNCTIONS = [
     "size",
     "has",
@@ -55,11 +59,16 @@ class Unanswered(NamedTuple):
 
 
 class Condition(Struct, frozen=True):
-    """`live` where it names facts that change from statement to statement: the time, what was done before."""
+    """`asks` says what must be known before it can be answered."""
 
     text: str
-    live: bool
+    asks: Asks
     program: Any
+
+    @property
+    def live(self) -> bool:
+        """Whether it names facts that change from statement to statement: the time, what was done before."""
+        return self.asks == "live"
 
 
 class Facts:
@@ -67,23 +76,28 @@ class Facts:
 
     def __init__(self, messages: Mapping[str, Message]) -> None:
         self.messages = messages
-        self.activation = _environment(live="now" in messages).Activation(dict(messages))
+        self.activation = _environment("live" if "now" in messages else "statement").Activation(dict(messages))
 
 
 def condition(text: str) -> Condition:
     """Raises ConditionError where it isn't one: no CEL, a name that no fact has, no BOOL."""
     if len(text) > CHARACTERS_MAX:
         raise ConditionError(f"a condition of {len(text)} characters; {CHARACTERS_MAX} are the most")
-    try:
-        program, live = _environment(live=False).compile(text), False
-    except RuntimeError:
-        try:
-            program, live = _environment(live=True).compile(text), True
-        except RuntimeError as error:
-            raise _explained(str(error), text) from None
+    program, asks = _compile(text)
     if program.return_type() != cel.Type.BOOL:
         raise ConditionError(f"it gives {program.return_type().name()}, and a condition gives bool", 1, 1)
-    return Condition(text, live, program)
+    return Condition(text, asks, program)
+
+
+def _compile(text: str) -> tuple[Any, Asks]:
+    """In the smallest environment that knows all of its names."""
+    for asks in ("place", "statement"):
+        with contextlib.suppress(RuntimeError):
+            return _environment(asks).compile(text), asks
+    try:
+        return _environment("live").compile(text), "live"
+    except RuntimeError as error:
+        raise _explained(str(error), text) from None
 
 
 def holds(asked: Condition, facts: Facts) -> bool | Unanswered:
@@ -96,7 +110,7 @@ class Together:
     def __init__(self, asked: Sequence[Condition], *, live: bool) -> None:
         self._asked = asked
         listed = ",\n".join(f"({each.text}\n)" for each in asked)  # a comment may end the text
-        self._program = _environment(live=live).compile(f"[{listed}]") if asked else None
+        self._program = _environment("live" if live else "statement").compile(f"[{listed}]") if asked else None
 
     def answers(self, facts: Facts) -> list[bool | Unanswered]:
         """One for each, in order. An error of one spoils the list, so they are asked one by one then."""
@@ -120,9 +134,9 @@ def _answer(value: Any) -> bool | Unanswered:
 
 
 @cache
-def _environment(*, live: bool) -> Any:
+def _environment(asks: Asks) -> Any:
     named = {name: cel.Type(f"taprail.{message}") for name, message in variables().items()}
-    return cel.NewEnv(pool(), variables={n: t for n, t in named.items() if live or n in DECIDED_ONCE})
+    return cel.NewEnv(pool(), variables={n: t for n, t in named.items() if asks == "live" or n in _NAMED[asks]})
 
 
 def _explained(report: str, text: str) -> ConditionError:

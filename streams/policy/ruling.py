@@ -11,27 +11,65 @@ a condition that fails makes its deny, hold, mask or alert hold, and its allow n
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from google.protobuf.message import Message
 from msgspec import Struct, json
 
 from taprail.schemas.records import PolicyMatch
-from taprail.streams.policy.conditions import Condition, Facts, Together, Unanswered, condition, holds
+from taprail.streams.policy.conditions import Asks, Condition, Facts, Together, Unanswered, condition, holds
 from taprail.streams.policy.policy import Policy, listed
 
+PLACES_MAX = 2_000  # persons and places whose candidates are known
 _STRICT = {"deny": 0, "allow": 1, "hold": 2, "mask": 3, "alert": 4}
 
 
+class _Questions(Struct, frozen=True):
+    """Conditions that must hold, and ones that must not."""
+
+    must: tuple[Condition, ...]
+    must_not: tuple[Condition, ...]
+
+    def decided(self, policy: Policy, answer: Callable[[Condition], bool | Unanswered]) -> tuple[bool, str]:
+        """(whether it may match, why that couldn't be answered). One clear no is a no, whatever else failed."""
+        failed = ""
+        for wanted, conditions in ((True, self.must), (False, self.must_not)):
+            for each in conditions:
+                found = answer(each)
+                if isinstance(found, Unanswered):
+                    failed = failed or found.reason
+                elif found is not wanted:
+                    return False, ""
+        return (policy.verdict != "allow", failed) if failed else (True, "")
+
+
 class _Compiled(Struct, frozen=True):
-    """A policy with what must hold and what must not, apart by when it can be known."""
+    """A policy with its questions, apart by what they ask for."""
 
     policy: Policy
-    once: tuple[Condition, ...]
-    once_not: tuple[Condition, ...]
-    live: tuple[Condition, ...]
-    live_not: tuple[Condition, ...]
+    place: _Questions
+    statement: _Questions
+    live: _Questions
+
+    @property
+    def is_live(self) -> bool:
+        return bool(self.live.must or self.live.must_not)
+
+
+class _Candidates:
+    """The policies that may match where a session is, with what they ask of its statements, all at once."""
+
+    def __init__(self, compiled: Sequence[tuple[_Compiled, str]]) -> None:
+        self.compiled = compiled
+        asked = {c.text: c for each, _ in compiled for c in (*each.statement.must, *each.statement.must_not)}
+        self._texts = list(asked)
+        self._together = Together(list(asked.values()), live=False)
+
+    def answers(self, facts: Facts) -> Callable[[Condition], bool | Unanswered]:
+        found = dict(zip(self._texts, self._together.answers(facts), strict=True))
+        return lambda asked: found[asked.text]
 
 
 class Live(NamedTuple):
@@ -58,43 +96,55 @@ class PolicySet:
     def __init__(self, policies: Iterable[Policy]) -> None:
         self.policies = tuple(sorted(policies, key=lambda p: (_STRICT[p.verdict], p.id)))
         self.version = version_of(self.policies)
-        used = [_compiled(p) for p in self.policies if p.status != "deprecated"]
-        self._compiled = used
-        self._slices: list[tuple[int, int, int]] = []
-        asked: list[Condition] = []
-        for each in used:
-            begin = len(asked)
-            asked += each.once
-            middle = len(asked)
-            asked += each.once_not
-            self._slices.append((begin, middle, len(asked)))
-        self._together = Together(asked, live=False)
-        self.looks_back = any("history" in c.text for each in used for c in (*each.live, *each.live_not))
+        self._compiled = [_compiled(p) for p in self.policies if p.status != "deprecated"]
+        self._places: OrderedDict[bytes, _Candidates] = OrderedDict()
+        self._shared: dict[tuple[tuple[int, str], ...], _Candidates] = {}
+        live = [c for each in self._compiled for c in (*each.live.must, *each.live.must_not)]
+        self.looks_back = any("history" in c.text for c in live)
 
     def rule(self, messages: Mapping[str, Message]) -> tuple[Ruling, Live | None]:
         """What is decided once, and what remains to be asked for every statement; None where nothing does."""
         facts = Facts(messages)
-        answers = self._together.answers(facts)
+        candidates = self._candidates(facts)
+        answer = candidates.answers(facts)
         matched: list[tuple[Policy, str]] = []
         later: list[_Compiled] = []
-        for each, (begin, middle, end) in zip(self._compiled, self._slices, strict=True):
-            found, failed = _decided(each.policy, answers[begin:middle], answers[middle:end])
+        for each, doubt in candidates.compiled:
+            found, failed = each.statement.decided(each.policy, answer)
             if not found:
                 continue
-            if each.live or each.live_not:
+            if each.is_live:
                 later.append(each)
             else:
-                matched.append((each.policy, failed))
+                matched.append((each.policy, doubt or failed))
         return _ruling(matched), Live(tuple(later), messages) if later else None
+
+    def _candidates(self, facts: Facts) -> _Candidates:
+        """Decided once for each person and place; equal ones share theirs."""
+        messages = facts.messages
+        key = messages["person"].SerializeToString() + b"\0" + messages["session"].SerializeToString()
+        found = self._places.get(key)
+        if found is None:
+            possible: list[tuple[int, str]] = []
+            for index, each in enumerate(self._compiled):
+                may, doubt = each.place.decided(each.policy, lambda asked: holds(asked, facts))
+                if may:
+                    possible.append((index, doubt))
+            shared = tuple(possible)
+            if shared not in self._shared:
+                self._shared[shared] = _Candidates([(self._compiled[index], doubt) for index, doubt in possible])
+            found = self._places[key] = self._shared[shared]
+            while len(self._places) > PLACES_MAX:
+                self._places.popitem(last=False)
+                self._shared = {k: c for k, c in self._shared.items() if c in self._places.values()}
+        return found
 
     def rule_live(self, ruling: Ruling, live: Live, changing: Mapping[str, Message]) -> Ruling:
         """The whole ruling. `changing` are the facts `now` and `history`."""
         facts = Facts({**live.facts, **changing})
         matched: list[tuple[Policy, str]] = []
         for each in live.compiled:
-            answers = [holds(asked, facts) for asked in each.live]
-            nots = [holds(asked, facts) for asked in each.live_not]
-            found, failed = _decided(each.policy, answers, nots)
+            found, failed = each.live.decided(each.policy, lambda asked: holds(asked, facts))
             if found:
                 matched.append((each.policy, failed))
         return _merged(ruling, _ruling(matched)) if matched else ruling
@@ -133,23 +183,11 @@ def version_of(policies: Iterable[Policy]) -> str:
 def _compiled(policy: Policy) -> _Compiled:
     must = [condition(text) for text in (*policy.where.conditions(), *listed(policy.match))]
     must_not = [condition(text) for text in listed(policy.unless)]
-    return _Compiled(
-        policy,
-        tuple(c for c in must if not c.live),
-        tuple(c for c in must_not if not c.live),
-        tuple(c for c in must if c.live),
-        tuple(c for c in must_not if c.live),
-    )
 
+    def of(asks: Asks) -> _Questions:
+        return _Questions(tuple(c for c in must if c.asks == asks), tuple(c for c in must_not if c.asks == asks))
 
-def _decided(
-    policy: Policy, answers: Sequence[bool | Unanswered], nots: Sequence[bool | Unanswered]
-) -> tuple[bool, str]:
-    """(whether it matches, why it couldn't be answered). One clear no is enough for a no, whatever else failed."""
-    if any(answer is False for answer in answers) or any(answer is True for answer in nots):
-        return False, ""
-    failed = next((answer.reason for answer in (*answers, *nots) if isinstance(answer, Unanswered)), "")
-    return (policy.verdict != "allow", failed) if failed else (True, "")
+    return _Compiled(policy, of("place"), of("statement"), of("live"))
 
 
 def _ruling(matched: Sequence[tuple[Policy, str]]) -> Ruling:

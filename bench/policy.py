@@ -1,0 +1,126 @@
+"""What policies cost: a verdict that is known, one that isn't, and judging the log again.
+
+The baseline is the same guard with plain Python predicates instead of CEL, and no policy at all. Rules are those that
+ship, repeated under other names up to the number that is measured; the statements are the ones of their own tests.
+
+    make bench-policy
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, cast
+
+from figures import Figures
+from msgspec.structs import replace
+
+from taprail.schemas.guard import Catalog, Request, SessionContext
+from taprail.schemas.records import Person
+from taprail.streams.policy.decision import RuleSettings
+from taprail.streams.policy.example import TABLES, ExampleCatalog, facts_of_example
+from taprail.streams.policy.guard import PolicyGuard
+from taprail.streams.policy.packs import shipped
+from taprail.streams.policy.policy import Example, Policy
+from taprail.streams.policy.ruling import InForce, PolicySet
+
+ROUNDS = 5
+TEXTS = 400  # different ones, none of which touches personal data: its lineage has a cost of its own
+KNOWN = 20_000
+
+
+def main() -> None:
+    out = Figures("policy")
+    sets = {size: PolicySet(_rules(size)) for size in (0, 10, 100)}
+    once = {size: _per_verdict(policies, _unknown, TEXTS) for size, policies in sets.items()}
+    known = {size: _per_verdict(policies, _known, KNOWN) for size, policies in sets.items()}
+    for size in (10, 100):
+        mine, none = statistics.median(known[size]), statistics.median(known[0])
+        out.figure(f"a verdict that is known, {size} rules", round(mine, 2), "us", "no rule", round(none, 2))
+    for size in (10, 100):
+        mine, none = statistics.median(once[size]), statistics.median(once[0])
+        out.figure(f"a verdict that isn't, {size} rules", round(mine), "us", "no rule", round(none))
+        p99 = statistics.quantiles(once[size], n=100)[98]
+        out.figure(f"a verdict that isn't, {size} rules, p99", round(p99), "us", "to be under 500")
+    ratio = statistics.median(known[100]) / statistics.median(known[10])
+    out.figure("100 rules beside 10, on a statement's path", round(ratio, 2), "times", "to be at most 1.3")
+    cel, python = _predicates()
+    out.figure(
+        "100 conditions over facts that are there, in CEL", round(cel, 1), "us", "plain Python", round(python, 1)
+    )
+
+
+def _rules(size: int) -> list[Policy]:
+    """`size` policies that are decided once."""
+    from taprail.streams.policy.conditions import condition
+    from taprail.streams.policy.policy import listed
+
+    plain = [p for p in shipped().policies if not any(condition(c).live for c in listed(p.match))]
+    made = []
+    for n in range(size):
+        rule = plain[n % len(plain)]
+        match = tuple(f"({text}) && statement.kind != 'NONE {n}'" for text in listed(rule.match))  # no two alike
+        made.append(replace(rule, id=f"rule-{n}", match=match))
+    return made
+
+
+def _guard(policies: PolicySet) -> tuple[PolicyGuard, SessionContext]:
+    catalog = cast(Catalog, ExampleCatalog(TABLES))
+    guard = PolicyGuard(lambda _: catalog, RuleSettings(), in_force=InForce(policies))
+    person = Person("ann", "Ann", "person", ("engineers",))
+    return guard, SessionContext("s", "tap", "prod", "main", "shop", "app", person, "oidc")
+
+
+def _unknown() -> Iterator[str]:
+    for n in range(TEXTS):
+        yield f"SELECT o.id, o.total AS t{n} FROM orders o WHERE o.customer_id = $1 AND o.total > $2 ORDER BY o.id LIMIT 10"
+
+
+def _known() -> Iterator[str]:
+    for n in range(KNOWN):
+        yield f"SELECT id, total FROM orders WHERE id = {n}"
+
+
+def _per_verdict(policies: PolicySet, texts: Callable[[], Iterator[str]], count: int) -> list[float]:
+    """Microseconds for each verdict of each round."""
+    taken: list[float] = []
+    for _ in range(ROUNDS):
+        guard, session = _guard(policies)
+        guard.judge(Request("SELECT id, total FROM orders WHERE id = 0", session, "simple"))
+        requests = [Request(text, session, "simple") for text in texts()]
+        for request in requests:
+            started = time.perf_counter()
+            guard.judge(request)
+            taken.append((time.perf_counter() - started) * 1e6)
+    return taken
+
+
+def _predicates() -> tuple[float, float]:
+    """The conditions of 100 rules over one statement's facts, and the same questions as Python."""
+    [facts] = facts_of_example(Example("SELECT id, total FROM orders WHERE id = 1"))
+    lasting = {name: facts[name] for name in ("statement", "person", "session")}
+    policies = PolicySet(_rules(100))
+    s, p, c = cast(Any, facts["statement"]), cast(Any, facts["person"]), cast(Any, facts["session"])
+    questions: list[Callable[[], bool]] = [
+        lambda: c.protected and any(k.startswith(("DROP", "TRUNCATE")) for k in s.kinds),
+        lambda: c.protected and len(s.unfiltered) > 0,
+        lambda: p.kind == "agent" and c.protected and (s.writes or s.opaque or s.copy == "in"),
+        lambda: any(n in ("pg_catalog.pg_authid.rolpassword", "pg_catalog.pg_shadow.passwd") for n in s.columns),
+        lambda: c.protected and any(r.verb == "read" and not r.filtered and len(r.classes) > 0 for r in s.relations),
+    ]
+    cel = _median(lambda: policies.rule(lasting))
+    return cel, _median(lambda: [questions[n % len(questions)]() for n in range(100)])
+
+
+def _median(work: Callable[[], object], times: int = 500) -> float:
+    taken = []
+    for _ in range(times):
+        started = time.perf_counter()
+        work()
+        taken.append((time.perf_counter() - started) * 1e6)
+    return statistics.median(taken)
+
+
+if __name__ == "__main__":
+    main()
