@@ -74,7 +74,7 @@ def _guard(policies: PolicySet) -> tuple[PolicyGuard, SessionContext]:
 
 def _unknown() -> Iterator[str]:
     for n in range(TEXTS):
-        yield f"SELECT o.id, o.total AS t{n} FROM orders o WHERE o.customer_id = $1 AND o.total > $2 ORDER BY o.id LIMIT 10"
+        yield f"SELECT o.id, o.total AS t{n} FROM orders o WHERE o.customer_id = $1 AND o.total > $2 ORDER BY 1 LIMIT 10"
 
 
 def _known() -> Iterator[str]:
