@@ -62,7 +62,7 @@ class ExampleCatalog:
         return next((each for each in self._relations.values() if each.oid == oid), None)
 
     def builtin(self, function: str) -> bool:
-        return function.rpartition(".")[0] in ("", "pg_catalog")
+        return function.rpartition(".")[0] in ("", "pg_catalog", "information_schema")
 
     def volatile(self, function: str) -> bool:
         return function.rpartition(".")[2] in _WRITING or not self.builtin(function)

@@ -72,6 +72,9 @@ CLIENTS = {
         Client("jdbc", "jdbc", ("JPype1==1.7.1",), ("JPype1",), jars),
         Client("notebook", "notebook", (*SQLALCHEMY, "pandas==3.1.1", "jupysql==0.11.1", "ipython==9.18.1"),
                ("jupysql", "ipython"), judged=("denied",)),
+        Client("superset", "superset", ("apache-superset==6.1.0", "psycopg2-binary==2.9.13", "marshmallow<4", "Flask-Caching==2.3.1",
+                "cachetools<7"),
+               ("apache-superset", "psycopg2-binary"), judged=("denied",)),
         Client("django", "django", ("psycopg[binary]==3.3.9", "Django==5.2.19"), ("Django", "psycopg")),
     )
 }  # fmt: skip

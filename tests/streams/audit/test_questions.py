@@ -48,6 +48,7 @@ def statement(sequence: int, person: Person, tag: str, action: str, *relations: 
         environment="prod",
         approvers=(),
         lineage=(),
+        matched=(),
         values=SEALED,
     )
 

@@ -56,7 +56,8 @@ def test_a_mask_is_for_those_too_who_see_everything() -> None:
 
 def test_no_policy_lifts_a_safeguard() -> None:
     allows = policy("allow", "true")
-    assert judge(guard(allows), "SET ROLE postgres").rule == "session-identity"
+    verdict = judge(guard(allows), "SET ROLE postgres")
+    assert (verdict.action, verdict.rule) == ("deny", "session-identity")
     assert judge(guard(allows), "DO $$ BEGIN END $$").rule == "masked-code"
 
 
