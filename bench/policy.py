@@ -8,16 +8,25 @@ ship, repeated under other names up to the number that is measured; the statemen
 
 from __future__ import annotations
 
+import json
 import statistics
+import tempfile
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, cast
 
 from figures import Figures
 from msgspec.structs import replace
 
+from taprail.schemas.avro import encode, encode_suffix, enriched_schema_of
 from taprail.schemas.guard import Catalog, Request, SessionContext
-from taprail.schemas.records import Person
+from taprail.schemas.ledger import Entry, Header
+from taprail.schemas.records import Enrichment, Person, RelationUse, Statement
+from taprail.streams.audit.decode import SchemaBook
+from taprail.streams.audit.log import Limits, Log
+from taprail.streams.audit.signer import KeySigner, default_state, generate_key
+from taprail.streams.policy.backtest import backtest
 from taprail.streams.policy.decision import RuleSettings
 from taprail.streams.policy.example import TABLES, ExampleCatalog, facts_of_example
 from taprail.streams.policy.guard import PolicyGuard
@@ -28,6 +37,7 @@ from taprail.streams.policy.ruling import InForce, PolicySet
 ROUNDS = 5
 TEXTS = 400  # different ones, none of which touches personal data: its lineage has a cost of its own
 KNOWN = 20_000
+PAST, PAST_TEXTS = 200_000, 2_000
 
 
 def main() -> None:
@@ -49,6 +59,44 @@ def main() -> None:
     out.figure(
         "100 conditions over facts that are there, in CEL", round(cel, 1), "us", "plain Python", round(python, 1)
     )
+    count, seconds = _backtest()
+    rate = round(count / seconds * 60)
+    out.figure(f"a backtest of {count:,} statements", rate, "statements/minute", "to be at least 1,000,000")
+
+
+def _backtest() -> tuple[int, float]:
+    """(statements, seconds) of the shipped policies on a log of PAST statements, PAST_TEXTS of them different."""
+    with tempfile.TemporaryDirectory() as folder:
+        _log(Path(folder))
+        started = time.perf_counter()
+        report = backtest(Path(folder, "log"), shipped(), RuleSettings(), "UTC", 0, 1 << 62)
+        return report.statements, time.perf_counter() - started
+
+
+def _log(folder: Path) -> None:
+    """As the ledger writes it, from records as a tap writes them."""
+    (folder / "log").mkdir()
+    generate_key(folder / "log.key", "bench")
+    number, book = 20, SchemaBook(folder / "log")
+    sha256, kind = book.add(number, json.dumps(enriched_schema_of(Statement)))
+    empty: dict[str, Any] = {n: 0 if hint in (int, "int") else "" for n, hint in Statement.__annotations__.items()}
+    empty |= {"tap": "t", "epoch": 1, "tag": "SELECT", "action": "allow", "environment": "prod", "writes": False}
+    empty |= {"relations": (RelationUse("public", "orders", "read"),), "approvers": (), "lineage": (), "matched": ()}
+    suffix = encode_suffix(Enrichment("Ann", ("engineers",), True, (), (), 9))
+    with Log(
+        folder / "log", KeySigner(folder / "log.key", default_state(folder / "log.key"), "bench"), Limits()
+    ) as log:
+        entries = []
+        for sequence in range(1, PAST + 1):
+            text = f"SELECT id, total AS t{sequence % PAST_TEXTS} FROM orders WHERE customer_id = $1"
+            person = Person(f"p{sequence % 50}", "Ann", "person", ("engineers",))
+            values = {"sequence": sequence, "time_us": sequence * 1_000, "normalized": text, "person": person}
+            value = b"\0" + number.to_bytes(4, "big") + encode(Statement(**empty | values | {"values": None})) + suffix
+            header = Header("taprail.audit", 0, sequence, sequence * 1_000, number, sha256, kind)
+            entries.append(Entry(header, value))
+        for first in range(0, PAST, 5_000):
+            log.append(entries[first : first + 5_000])
+            log.publish()
 
 
 def _rules(size: int) -> list[Policy]:
@@ -74,7 +122,7 @@ def _guard(policies: PolicySet) -> tuple[PolicyGuard, SessionContext]:
 
 def _unknown() -> Iterator[str]:
     for n in range(TEXTS):
-        yield f"SELECT o.id, o.total AS t{n} FROM orders o WHERE o.customer_id = $1 AND o.total > $2 ORDER BY 1 LIMIT 10"
+        yield f"SELECT o.id, o.total AS t{n} FROM orders o WHERE o.customer_id = $1 AND o.total > $2 ORDER BY 1 LIMIT 9"
 
 
 def _known() -> Iterator[str]:

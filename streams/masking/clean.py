@@ -110,8 +110,23 @@ class Proof:
         select = node.select_stmt
         if select.values_lists and not select.HasField("with_clause"):
             return all(self.clean(row, Scope()) for row in select.values_lists)
+        if self._from_functions(select):
+            values = [item.res_target.val for item in select.target_list]
+            return all(_is_star(value) or self.clean(value, Scope(own=True)) for value in values)
         clean, width = self.outputs(select)
         return len(clean) == width
+
+    def _from_functions(self, select: Any) -> bool:
+        """Whether FROM holds nothing but functions of clean arguments, so that each of its columns is clean.
+
+        `INSERT … SELECT * FROM unnest($1::int[], $2::text[])` is how ORMs insert many rows.
+        """
+        plain = select.op == 1 and not select.HasField("with_clause") and bool(select.from_clause)
+        return plain and all(
+            item.HasField("range_function")
+            and all(self.clean(call.list.items[0], Scope()) for call in item.range_function.functions)
+            for item in select.from_clause
+        )
 
     def clean(self, message: Any, scope: Scope) -> bool:
         """Whether an expression gives nothing but literals, parameters, counts and clean columns of the scope."""

@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from told import DATABASE, HOST, PASSWORD, PORT, PROTECTED, SSLMODE, USER, CA_FILE, tell, tell_table
+from told import CA_FILE, DATABASE, HOST, PASSWORD, PORT, PROTECTED, SSLMODE, USER, tell, tell_table
 
 HOME = Path(tempfile.mkdtemp())
 (HOME / "superset_config.py").write_text(
@@ -85,12 +85,14 @@ tell_table("customers", names, [[row[name] for name in names] for row in answer[
 tell("an error", lab(shop, "SELECT nothing FROM customers")[0])
 status, answer = call(
     "POST", "chart/data", datasource={"id": made["id"], "type": "table"}, force=True,
-    queries=[{"columns": ["note"], "metrics": ["count"], "orderby": [["count", False]], "row_limit": 100, "filters": [], "extras": {"having": "", "where": ""}}],
+    queries=[{"columns": ["note"], "metrics": ["count"], "orderby": [["count", False]], "row_limit": 100, "filters": [],
+              "extras": {"having": "", "where": ""}}],
 )  # fmt: skip
 tell("chart", [status, sorted(map(str, answer["result"][0]["data"]))])
 status, answer = call(
     "POST", "chart/data", datasource={"id": made["id"], "type": "table"}, force=True,
-    queries=[{"columns": ["id", "note"], "filters": [{"col": "id", "op": "IN", "val": [1, 2]}], "row_limit": 10, "extras": {}}],
+    queries=[{"columns": ["id", "note"], "filters": [{"col": "id", "op": "IN", "val": [1, 2]}], "row_limit": 10,
+              "extras": {}}],
 )  # fmt: skip
 tell("rows of a chart", [status, answer["result"][0]["data"]])
 if PROTECTED:

@@ -1,8 +1,8 @@
 """Capture what tools send: `python -m tests.everyday [TOOL ...]` writes `tests/everyday/<tool>.sql` anew.
 
-The tools are those of `tests/clients`, which install themselves, and the ones of `tests/everyday/tools.py`. Each runs its
-program on a PostgreSQL of the stack, through a relay that keeps the text of every Query and Parse message. What changes
-the schema goes into `<tool>-migrations.sql`: it is everyday where migrations run, and not in production.
+The tools are those of `tests/clients`, which install themselves, and the ones of `tests/everyday/tools.py`. Each runs
+its program on a PostgreSQL of the stack, through a relay that keeps the text of every Query and Parse message. What
+changes the schema goes into `<tool>-migrations.sql`: it is everyday where migrations run, and not in production.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ def run(tool: Client, python: Path, postgres: PostgresEndpoint, name: str, throu
 def kept(found: list[tuple[str, str]], known: set[str], name: str) -> Iterator[tuple[str, str, bool]]:
     """(what was being done, text, whether it changes the schema), each normalised text once over all tools."""
     for doing, sent in found:
-        text = sent.replace(name, "shop")
+        text = sent.replace(name, "shop").strip()
         if not text.strip() or len(text) > TEXT_CHARACTERS_MAX or "\n-- @" in text:
             continue
         try:

@@ -118,13 +118,13 @@ SELECT "customers"."id" AS "id", "customers"."name" AS "name", "customers"."emai
 SELECT "orders"."id" AS "id", "orders"."total" AS "total" FROM "orders" INNER JOIN "customers" ON ("orders"."customer_id" = "customers"."id") WHERE "customers"."note" = 'loud'
 
 -- @ iterator
-DECLARE "_django_curs_140228351441792_sync_1" NO SCROLL CURSOR WITH HOLD FOR SELECT "orders"."id", "orders"."customer_id", "orders"."total" FROM "orders"
+DECLARE "_django_curs_139791505316736_sync_1" NO SCROLL CURSOR WITH HOLD FOR SELECT "orders"."id", "orders"."customer_id", "orders"."total" FROM "orders"
 
 -- @ iterator
-FETCH FORWARD 2 FROM "_django_curs_140228351441792_sync_1"
+FETCH FORWARD 2 FROM "_django_curs_139791505316736_sync_1"
 
 -- @ iterator
-CLOSE "_django_curs_140228351441792_sync_1"
+CLOSE "_django_curs_139791505316736_sync_1"
 
 -- @ bulk_create
 INSERT INTO "orders" ("id", "customer_id", "total") SELECT * FROM UNNEST(('{50,51,52,53,54,55,56,57,58,59}'::int2[])::integer[], ('{1,1,1,1,1,1,1,1,1,1}'::int2[])::integer[], ('{50,51,52,53,54,55,56,57,58,59}'::numeric[])::numeric[]) RETURNING "orders"."id"

@@ -3,7 +3,7 @@
 -- ran: tests/everyday/with_django_admin.py
 
 -- @ migrate
-INSERT INTO "django_migrations" ("app", "name", "applied") VALUES ('contenttypes', '0001_initial', '2026-11-23 23:15:35.920708+00:00'::timestamptz) RETURNING "django_migrations"."id"
+INSERT INTO "django_migrations" ("app", "name", "applied") VALUES ('contenttypes', '0001_initial', '2026-11-23 23:19:12.519053+00:00'::timestamptz) RETURNING "django_migrations"."id"
 
 -- @ migrate
 SELECT "django_migrations"."id", "django_migrations"."app", "django_migrations"."name", "django_migrations"."applied" FROM "django_migrations"
@@ -27,7 +27,7 @@ INSERT INTO "auth_permission" ("name", "content_type_id", "codename") SELECT * F
 INSERT INTO "django_content_type" ("app_label", "model") SELECT * FROM UNNEST(('{auth,auth,auth}')::varchar[], ('{permission,group,user}')::varchar[]) RETURNING "django_content_type"."id"
 
 -- @ migrate
-SELECT "django_content_type"."id", "django_content_type"."app_label", "django_content_type"."model" FROM "django_content_type" WHERE ("django_content_type"."app_label" = 'auth' AND "django_content_type"."model" IN ('group', 'user', 'permission'))
+SELECT "django_content_type"."id", "django_content_type"."app_label", "django_content_type"."model" FROM "django_content_type" WHERE ("django_content_type"."app_label" = 'auth' AND "django_content_type"."model" IN ('group', 'permission', 'user'))
 
 -- @ migrate
 SELECT "auth_permission"."content_type_id" AS "content_type", "auth_permission"."codename" AS "codename" FROM "auth_permission" INNER JOIN "django_content_type" ON ("auth_permission"."content_type_id" = "django_content_type"."id") WHERE "auth_permission"."content_type_id" IN (2, 3, 4) ORDER BY "django_content_type"."app_label" ASC, "django_content_type"."model" ASC, 2 ASC
@@ -98,8 +98,8 @@ SELECT * FROM "django_site" LIMIT 1
 -- @ showmigrations, inspectdb
 SELECT * FROM "parts" LIMIT 1
 
--- @ users and groups
-INSERT INTO "auth_user" ("password", "last_login", "is_superuser", "username", "first_name", "last_name", "email", "is_staff", "is_active", "date_joined") VALUES ('md5$KsYVvkIzx8cU2rkeo3TgBD$b5587c8f27d283c2e67d6864eb289383', NULL, true, 'root', '', '', 'root@example.com', true, true, '2026-11-23 23:15:36.190547+00:00'::timestamptz) RETURNING "auth_user"."id"
+-- @ showmigrations, inspectdb
+INSERT INTO "auth_user" ("password", "last_login", "is_superuser", "username", "first_name", "last_name", "email", "is_staff", "is_active", "date_joined") VALUES ('md5$XMh3jOn3euGt8NWSkEpJnU$02abddaccdb5860e8a923c079b738b20', NULL, true, 'root', '', '', 'root@example.com', true, true, '2026-11-23 23:19:12.815981+00:00'::timestamptz) RETURNING "auth_user"."id"
 
 -- @ users and groups
 INSERT INTO "auth_group" ("name") VALUES ('writers') RETURNING "auth_group"."id"
@@ -114,7 +114,7 @@ SELECT "auth_permission"."id" AS "id" FROM "auth_permission" INNER JOIN "auth_gr
 INSERT INTO "auth_group_permissions" ("group_id", "permission_id") SELECT * FROM UNNEST(('{1,1,1,1,1,1,1}'::int2[])::integer[], ('{1,5,9,13,17,21,25}'::int2[])::integer[]) ON CONFLICT DO NOTHING
 
 -- @ users and groups
-INSERT INTO "auth_user" ("password", "last_login", "is_superuser", "username", "first_name", "last_name", "email", "is_staff", "is_active", "date_joined") SELECT * FROM UNNEST(('{"","","","","","","","","","","","","","","","","","","",""}')::varchar[], ('{NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL}')::timestamp with time zone[], ('{f,f,f,f,f,f,f,f,f,f,f,f,f,f,f,f,f,f,f,f}'::bool[])::boolean[], ('{u0,u1,u2,u3,u4,u5,u6,u7,u8,u9,u10,u11,u12,u13,u14,u15,u16,u17,u18,u19}')::varchar[], ('{"","","","","","","","","","","","","","","","","","","",""}')::varchar[], ('{"","","","","","","","","","","","","","","","","","","",""}')::varchar[], ('{u0@example.com,u1@example.com,u2@example.com,u3@example.com,u4@example.com,u5@example.com,u6@example.com,u7@example.com,u8@example.com,u9@example.com,u10@example.com,u11@example.com,u12@example.com,u13@example.com,u14@example.com,u15@example.com,u16@example.com,u17@example.com,u18@example.com,u19@example.com}')::varchar[], ('{f,f,f,f,f,f,f,f,f,f,f,f,f,f,f,f,f,f,f,f}'::bool[])::boolean[], ('{t,t,t,t,t,t,t,t,t,t,t,t,t,t,t,t,t,t,t,t}'::bool[])::boolean[], ('{"2026-11-23 23:15:36.199173+00:00","2026-11-23 23:15:36.199189+00:00","2026-11-23 23:15:36.199197+00:00","2026-11-23 23:15:36.199203+00:00","2026-11-23 23:15:36.199210+00:00","2026-11-23 23:15:36.199217+00:00","2026-11-23 23:15:36.199223+00:00","2026-11-23 23:15:36.199231+00:00","2026-11-23 23:15:36.199237+00:00","2026-11-23 23:15:36.199244+00:00","2026-11-23 23:15:36.199250+00:00","2026-11-23 23:15:36.199257+00:00","2026-11-23 23:15:36.199263+00:00","2026-11-23 23:15:36.199269+00:00","2026-11-23 23:15:36.199309+00:00","2026-11-23 23:15:36.199316+00:00","2026-11-23 23:15:36.199323+00:00","2026-11-23 23:15:36.199330+00:00","2026-11-23 23:15:36.199337+00:00","2026-11-23 23:15:36.199343+00:00"}'::timestamptz[])::timestamp with time zone[]) RETURNING "auth_user"."id"
+INSERT INTO "auth_user" ("password", "last_login", "is_superuser", "username", "first_name", "last_name", "email", "is_staff", "is_active", "date_joined") SELECT * FROM UNNEST(('{"","","","","","","","","","","","","","","","","","","",""}')::varchar[], ('{NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL}')::timestamp with time zone[], ('{f,f,f,f,f,f,f,f,f,f,f,f,f,f,f,f,f,f,f,f}'::bool[])::boolean[], ('{u0,u1,u2,u3,u4,u5,u6,u7,u8,u9,u10,u11,u12,u13,u14,u15,u16,u17,u18,u19}')::varchar[], ('{"","","","","","","","","","","","","","","","","","","",""}')::varchar[], ('{"","","","","","","","","","","","","","","","","","","",""}')::varchar[], ('{u0@example.com,u1@example.com,u2@example.com,u3@example.com,u4@example.com,u5@example.com,u6@example.com,u7@example.com,u8@example.com,u9@example.com,u10@example.com,u11@example.com,u12@example.com,u13@example.com,u14@example.com,u15@example.com,u16@example.com,u17@example.com,u18@example.com,u19@example.com}')::varchar[], ('{f,f,f,f,f,f,f,f,f,f,f,f,f,f,f,f,f,f,f,f}'::bool[])::boolean[], ('{t,t,t,t,t,t,t,t,t,t,t,t,t,t,t,t,t,t,t,t}'::bool[])::boolean[], ('{"2026-11-23 23:19:12.824036+00:00","2026-11-23 23:19:12.824056+00:00","2026-11-23 23:19:12.824064+00:00","2026-11-23 23:19:12.824071+00:00","2026-11-23 23:19:12.824079+00:00","2026-11-23 23:19:12.824088+00:00","2026-11-23 23:19:12.824095+00:00","2026-11-23 23:19:12.824103+00:00","2026-11-23 23:19:12.824110+00:00","2026-11-23 23:19:12.824118+00:00","2026-11-23 23:19:12.824125+00:00","2026-11-23 23:19:12.824133+00:00","2026-11-23 23:19:12.824140+00:00","2026-11-23 23:19:12.824147+00:00","2026-11-23 23:19:12.824154+00:00","2026-11-23 23:19:12.824160+00:00","2026-11-23 23:19:12.824167+00:00","2026-11-23 23:19:12.824175+00:00","2026-11-23 23:19:12.824182+00:00","2026-11-23 23:19:12.824189+00:00"}'::timestamptz[])::timestamp with time zone[]) RETURNING "auth_user"."id"
 
 -- @ users and groups
 SELECT "auth_user"."id", "auth_user"."password", "auth_user"."last_login", "auth_user"."is_superuser", "auth_user"."username", "auth_user"."first_name", "auth_user"."last_name", "auth_user"."email", "auth_user"."is_staff", "auth_user"."is_active", "auth_user"."date_joined" FROM "auth_user" LIMIT 3
@@ -159,7 +159,7 @@ SELECT "auth_user"."id", "auth_user"."password", "auth_user"."last_login", "auth
 SELECT "auth_user"."id", "auth_user"."password", "auth_user"."last_login", "auth_user"."is_superuser", "auth_user"."username", "auth_user"."first_name", "auth_user"."last_name", "auth_user"."email", "auth_user"."is_staff", "auth_user"."is_active", "auth_user"."date_joined" FROM "auth_user" WHERE "auth_user"."username" = 'u100' LIMIT 21 FOR UPDATE
 
 -- @ queries
-UPDATE "auth_user" SET "last_login" = NULL, "email" = 'b@example.com', "date_joined" = '2026-11-23 23:15:36.218857+00:00'::timestamptz WHERE "auth_user"."id" = 22
+UPDATE "auth_user" SET "last_login" = NULL, "email" = 'b@example.com', "date_joined" = '2026-11-23 23:19:12.843719+00:00'::timestamptz WHERE "auth_user"."id" = 22
 
 -- @ queries
 SELECT DISTINCT DATE_TRUNC('month', "auth_user"."date_joined" AT TIME ZONE 'America/Chicago') AS "datefield" FROM "auth_user" WHERE "auth_user"."date_joined" IS NOT NULL ORDER BY 1 ASC
@@ -174,25 +174,25 @@ SELECT "auth_user"."id", "auth_user"."password", "auth_user"."last_login", "auth
 SELECT * FROM auth_user WHERE id = 1
 
 -- @ the admin's pages
-SELECT 1 AS "a" FROM "django_session" WHERE "django_session"."session_key" = 'wadmcl03prl76k2yy622wna3x2saekdx' LIMIT 1
+SELECT 1 AS "a" FROM "django_session" WHERE "django_session"."session_key" = 'qjr56abx0bvse6zz6ybin9dz5arrsqu3' LIMIT 1
 
 -- @ the admin's pages
-INSERT INTO "django_session" ("session_key", "session_data", "expire_date") VALUES ('wadmcl03prl76k2yy622wna3x2saekdx', 'e30:1xVdG4:qYYULHaEEi6m-6UmuLuk9LQ6HBcob_CuCyC70VtKmHU', '2026-12-07 23:15:36.229631+00:00'::timestamptz)
+INSERT INTO "django_session" ("session_key", "session_data", "expire_date") VALUES ('qjr56abx0bvse6zz6ybin9dz5arrsqu3', 'e30:1xVdJY:dEZ03Oh93fQTqb01VM8yw_Is6TLrsQqUjG0--Lo8n_0', '2026-12-07 23:19:12.855007+00:00'::timestamptz)
 
 -- @ the admin's pages
-SELECT "django_session"."session_key", "django_session"."session_data", "django_session"."expire_date" FROM "django_session" WHERE ("django_session"."expire_date" > '2026-11-23 23:15:36.231211+00:00'::timestamptz AND "django_session"."session_key" = 'wadmcl03prl76k2yy622wna3x2saekdx') LIMIT 21
+SELECT "django_session"."session_key", "django_session"."session_data", "django_session"."expire_date" FROM "django_session" WHERE ("django_session"."expire_date" > '2026-11-23 23:19:12.856446+00:00'::timestamptz AND "django_session"."session_key" = 'qjr56abx0bvse6zz6ybin9dz5arrsqu3') LIMIT 21
 
 -- @ the admin's pages
-SELECT "django_session"."session_key", "django_session"."session_data", "django_session"."expire_date" FROM "django_session" WHERE "django_session"."session_key" = 'wadmcl03prl76k2yy622wna3x2saekdx' LIMIT 21
+SELECT "django_session"."session_key", "django_session"."session_data", "django_session"."expire_date" FROM "django_session" WHERE "django_session"."session_key" = 'qjr56abx0bvse6zz6ybin9dz5arrsqu3' LIMIT 21
 
 -- @ the admin's pages
-DELETE FROM "django_session" WHERE "django_session"."session_key" IN ('wadmcl03prl76k2yy622wna3x2saekdx')
+DELETE FROM "django_session" WHERE "django_session"."session_key" IN ('qjr56abx0bvse6zz6ybin9dz5arrsqu3')
 
 -- @ the admin's pages
-UPDATE "auth_user" SET "last_login" = '2026-11-23 23:15:36.235354+00:00'::timestamptz WHERE "auth_user"."id" = 1
+UPDATE "auth_user" SET "last_login" = '2026-11-23 23:19:12.860503+00:00'::timestamptz WHERE "auth_user"."id" = 1
 
 -- @ the admin's pages
-UPDATE "django_session" SET "session_data" = '.eJxVjEEOwiAQRe_C2hDowKS4dO8ZyMAMUjU0Ke3KeHdt0oVu_3vvv1Skba1x67LEidVZWXX63RLlh7Qd8J3abdZ5busyJb0r-qBdX2eW5-Vw_w4q9fqtSxHLMHJy4A0jMQCIcegKBoRRsvHBijMYJNOAWLxzPmMaKIkAoHp_AObWN9U:1xVdG4:mPN9_w9-0-rGWpK0DESUM6pAlzJ-jgTbA0VjFIzKkjQ', "expire_date" = '2026-12-07 23:15:36.236450+00:00'::timestamptz WHERE "django_session"."session_key" = 'opx94050va6q39b4enjij1ja0hwpf1xc'
+UPDATE "django_session" SET "session_data" = '.eJxVjEEOwiAQRe_C2hDpUCgu3fcMDTPDSNVAUtqV8e7apAvd_vfef6kpbmuetpaWaWZ1UUadfjeM9EhlB3yP5VY11bIuM-pd0QdteqycntfD_TvIseVvfR4SEnoRi0mQBAIQMnYhEIjpBcEZ573l4JBDsEK9sxA5DgSmE1bvDyRJOTU:1xVdJY:D4IjZXagWsmIU_Gh9pIgSerk4QD0mGylToNW1_93Ppw', "expire_date" = '2026-12-07 23:19:12.861291+00:00'::timestamptz WHERE "django_session"."session_key" = 'qc70bpz93bop8d8skgw5f9sj1kq09tpq'
 
 -- @ the admin's pages
 SELECT "auth_user"."id", "auth_user"."password", "auth_user"."last_login", "auth_user"."is_superuser", "auth_user"."username", "auth_user"."first_name", "auth_user"."last_name", "auth_user"."email", "auth_user"."is_staff", "auth_user"."is_active", "auth_user"."date_joined" FROM "auth_user" WHERE "auth_user"."id" = 1 LIMIT 21
@@ -225,22 +225,22 @@ SELECT "auth_group"."id", "auth_group"."name" FROM "auth_group" INNER JOIN "auth
 SELECT "auth_permission"."id", "auth_permission"."name", "auth_permission"."content_type_id", "auth_permission"."codename" FROM "auth_permission" INNER JOIN "auth_user_user_permissions" ON ("auth_permission"."id" = "auth_user_user_permissions"."permission_id") INNER JOIN "django_content_type" ON ("auth_permission"."content_type_id" = "django_content_type"."id") WHERE "auth_user_user_permissions"."user_id" = 1 ORDER BY "django_content_type"."app_label" ASC, "django_content_type"."model" ASC, "auth_permission"."codename" ASC
 
 -- @ the admin's pages
-DECLARE "_django_curs_139942164257664_sync_1" NO SCROLL CURSOR WITH HOLD FOR SELECT "auth_group"."id", "auth_group"."name" FROM "auth_group" ORDER BY "auth_group"."name" ASC
+DECLARE "_django_curs_140556071979904_sync_1" NO SCROLL CURSOR WITH HOLD FOR SELECT "auth_group"."id", "auth_group"."name" FROM "auth_group" ORDER BY "auth_group"."name" ASC
 
 -- @ the admin's pages
-FETCH FORWARD 2000 FROM "_django_curs_139942164257664_sync_1"
+FETCH FORWARD 2000 FROM "_django_curs_140556071979904_sync_1"
 
 -- @ the admin's pages
-CLOSE "_django_curs_139942164257664_sync_1"
+CLOSE "_django_curs_140556071979904_sync_1"
 
 -- @ the admin's pages
-DECLARE "_django_curs_139942164257664_sync_2" NO SCROLL CURSOR WITH HOLD FOR SELECT "auth_permission"."id", "auth_permission"."name", "auth_permission"."content_type_id", "auth_permission"."codename", "django_content_type"."id", "django_content_type"."app_label", "django_content_type"."model" FROM "auth_permission" INNER JOIN "django_content_type" ON ("auth_permission"."content_type_id" = "django_content_type"."id") ORDER BY "django_content_type"."app_label" ASC, "django_content_type"."model" ASC, "auth_permission"."codename" ASC
+DECLARE "_django_curs_140556071979904_sync_2" NO SCROLL CURSOR WITH HOLD FOR SELECT "auth_permission"."id", "auth_permission"."name", "auth_permission"."content_type_id", "auth_permission"."codename", "django_content_type"."id", "django_content_type"."app_label", "django_content_type"."model" FROM "auth_permission" INNER JOIN "django_content_type" ON ("auth_permission"."content_type_id" = "django_content_type"."id") ORDER BY "django_content_type"."app_label" ASC, "django_content_type"."model" ASC, "auth_permission"."codename" ASC
 
 -- @ the admin's pages
-FETCH FORWARD 2000 FROM "_django_curs_139942164257664_sync_2"
+FETCH FORWARD 2000 FROM "_django_curs_140556071979904_sync_2"
 
 -- @ the admin's pages
-CLOSE "_django_curs_139942164257664_sync_2"
+CLOSE "_django_curs_140556071979904_sync_2"
 
 -- @ the admin's pages
 SELECT COUNT(*) AS "__count" FROM "auth_group"
@@ -252,13 +252,13 @@ SELECT "auth_group"."id", "auth_group"."name" FROM "auth_group" WHERE "auth_grou
 SELECT "auth_permission"."id", "auth_permission"."name", "auth_permission"."content_type_id", "auth_permission"."codename" FROM "auth_permission" INNER JOIN "auth_group_permissions" ON ("auth_permission"."id" = "auth_group_permissions"."permission_id") INNER JOIN "django_content_type" ON ("auth_permission"."content_type_id" = "django_content_type"."id") WHERE "auth_group_permissions"."group_id" = 1 ORDER BY "django_content_type"."app_label" ASC, "django_content_type"."model" ASC, "auth_permission"."codename" ASC
 
 -- @ the admin's pages
-DECLARE "_django_curs_139942164257664_sync_3" NO SCROLL CURSOR WITH HOLD FOR SELECT "auth_permission"."id", "auth_permission"."name", "auth_permission"."content_type_id", "auth_permission"."codename", "django_content_type"."id", "django_content_type"."app_label", "django_content_type"."model" FROM "auth_permission" INNER JOIN "django_content_type" ON ("auth_permission"."content_type_id" = "django_content_type"."id") ORDER BY "django_content_type"."app_label" ASC, "django_content_type"."model" ASC, "auth_permission"."codename" ASC
+DECLARE "_django_curs_140556071979904_sync_3" NO SCROLL CURSOR WITH HOLD FOR SELECT "auth_permission"."id", "auth_permission"."name", "auth_permission"."content_type_id", "auth_permission"."codename", "django_content_type"."id", "django_content_type"."app_label", "django_content_type"."model" FROM "auth_permission" INNER JOIN "django_content_type" ON ("auth_permission"."content_type_id" = "django_content_type"."id") ORDER BY "django_content_type"."app_label" ASC, "django_content_type"."model" ASC, "auth_permission"."codename" ASC
 
 -- @ the admin's pages
-FETCH FORWARD 2000 FROM "_django_curs_139942164257664_sync_3"
+FETCH FORWARD 2000 FROM "_django_curs_140556071979904_sync_3"
 
 -- @ the admin's pages
-CLOSE "_django_curs_139942164257664_sync_3"
+CLOSE "_django_curs_140556071979904_sync_3"
 
 -- @ the admin's pages
 SELECT COUNT(*) AS "__count" FROM "django_admin_log" WHERE ("django_admin_log"."content_type_id" = 4 AND "django_admin_log"."object_id" = '1')
@@ -279,7 +279,7 @@ SELECT "django_site"."id", "django_site"."domain", "django_site"."name" FROM "dj
 SELECT 1 AS "a" FROM "auth_group" WHERE "auth_group"."name" = 'readers' LIMIT 1
 
 -- @ the admin's changes
-INSERT INTO "django_admin_log" ("action_time", "user_id", "content_type_id", "object_id", "object_repr", "action_flag", "change_message") VALUES ('2026-11-23 23:15:36.671421+00:00'::timestamptz, 1, 3, '2', 'readers', 1, '[{"added": {}}]') RETURNING "django_admin_log"."id"
+INSERT INTO "django_admin_log" ("action_time", "user_id", "content_type_id", "object_id", "object_repr", "action_flag", "change_message") VALUES ('2026-11-23 23:19:13.309551+00:00'::timestamptz, 1, 3, '2', 'readers', 1, '[{"added": {}}]') RETURNING "django_admin_log"."id"
 
 -- @ the admin's changes
 SELECT "auth_permission"."id", "auth_permission"."name", "auth_permission"."content_type_id", "auth_permission"."codename", "django_content_type"."id", "django_content_type"."app_label", "django_content_type"."model" FROM "auth_permission" INNER JOIN "django_content_type" ON ("auth_permission"."content_type_id" = "django_content_type"."id") WHERE "auth_permission"."id" IN (1, 2) ORDER BY "django_content_type"."app_label" ASC, "django_content_type"."model" ASC, "auth_permission"."codename" ASC
@@ -312,7 +312,7 @@ SELECT "auth_user_groups"."id", "auth_user_groups"."user_id", "auth_user_groups"
 SELECT "auth_user_user_permissions"."id", "auth_user_user_permissions"."user_id", "auth_user_user_permissions"."permission_id", "auth_user"."id", "auth_user"."password", "auth_user"."last_login", "auth_user"."is_superuser", "auth_user"."username", "auth_user"."first_name", "auth_user"."last_name", "auth_user"."email", "auth_user"."is_staff", "auth_user"."is_active", "auth_user"."date_joined" FROM "auth_user_user_permissions" INNER JOIN "auth_user" ON ("auth_user_user_permissions"."user_id" = "auth_user"."id") WHERE "auth_user_user_permissions"."user_id" IN (5, 6)
 
 -- @ the admin's changes
-INSERT INTO "django_admin_log" ("action_time", "user_id", "content_type_id", "object_id", "object_repr", "action_flag", "change_message") SELECT * FROM UNNEST(('{"2026-11-23 23:15:36.697158+00:00","2026-11-23 23:15:36.697186+00:00"}'::timestamptz[])::timestamp with time zone[], ('{1,1}'::int2[])::integer[], ('{4,4}'::int2[])::integer[], ('{5,6}')::text[], ('{u3,u4}')::varchar[], ('{3,3}'::int2[])::smallint[], ('{"",""}')::text[]) RETURNING "django_admin_log"."id"
+INSERT INTO "django_admin_log" ("action_time", "user_id", "content_type_id", "object_id", "object_repr", "action_flag", "change_message") SELECT * FROM UNNEST(('{"2026-11-23 23:19:13.335517+00:00","2026-11-23 23:19:13.335551+00:00"}'::timestamptz[])::timestamp with time zone[], ('{1,1}'::int2[])::integer[], ('{4,4}'::int2[])::integer[], ('{5,6}')::text[], ('{u3,u4}')::varchar[], ('{3,3}'::int2[])::smallint[], ('{"",""}')::text[]) RETURNING "django_admin_log"."id"
 
 -- @ the admin's changes
 SELECT "auth_user"."id", "auth_user"."password", "auth_user"."last_login", "auth_user"."is_superuser", "auth_user"."username", "auth_user"."first_name", "auth_user"."last_name", "auth_user"."email", "auth_user"."is_staff", "auth_user"."is_active", "auth_user"."date_joined" FROM "auth_user" WHERE "auth_user"."id" IN (5, 6)
@@ -354,346 +354,346 @@ DELETE FROM "auth_user" WHERE "auth_user"."id" IN (11)
 SELECT "auth_user"."id", "auth_user"."password", "auth_user"."last_login", "auth_user"."is_superuser", "auth_user"."username", "auth_user"."first_name", "auth_user"."last_name", "auth_user"."email", "auth_user"."is_staff", "auth_user"."is_active", "auth_user"."date_joined" FROM "auth_user" WHERE "auth_user"."username" IN ('u7', 'u8')
 
 -- @ deleted, dumped
-DECLARE "_django_curs_139942164257664_sync_4" NO SCROLL CURSOR WITH HOLD FOR SELECT "auth_permission"."id", "auth_permission"."name", "auth_permission"."content_type_id", "auth_permission"."codename" FROM "auth_permission" ORDER BY "auth_permission"."id" ASC
+DECLARE "_django_curs_140556071979904_sync_4" NO SCROLL CURSOR WITH HOLD FOR SELECT "auth_permission"."id", "auth_permission"."name", "auth_permission"."content_type_id", "auth_permission"."codename" FROM "auth_permission" ORDER BY "auth_permission"."id" ASC
 
 -- @ deleted, dumped
-FETCH FORWARD 2000 FROM "_django_curs_139942164257664_sync_4"
+FETCH FORWARD 2000 FROM "_django_curs_140556071979904_sync_4"
 
 -- @ deleted, dumped
-CLOSE "_django_curs_139942164257664_sync_4"
+CLOSE "_django_curs_140556071979904_sync_4"
 
 -- @ deleted, dumped
-DECLARE "_django_curs_139942164257664_sync_5" NO SCROLL CURSOR WITH HOLD FOR SELECT "auth_group"."id", "auth_group"."name" FROM "auth_group" ORDER BY "auth_group"."id" ASC
+DECLARE "_django_curs_140556071979904_sync_5" NO SCROLL CURSOR WITH HOLD FOR SELECT "auth_group"."id", "auth_group"."name" FROM "auth_group" ORDER BY "auth_group"."id" ASC
 
 -- @ deleted, dumped
-FETCH FORWARD 2000 FROM "_django_curs_139942164257664_sync_5"
+FETCH FORWARD 2000 FROM "_django_curs_140556071979904_sync_5"
 
 -- @ deleted, dumped
-DECLARE "_django_curs_139942164257664_sync_6" NO SCROLL CURSOR WITH HOLD FOR SELECT "auth_permission"."id" FROM "auth_permission" INNER JOIN "auth_group_permissions" ON ("auth_permission"."id" = "auth_group_permissions"."permission_id") INNER JOIN "django_content_type" ON ("auth_permission"."content_type_id" = "django_content_type"."id") WHERE "auth_group_permissions"."group_id" = 2 ORDER BY "django_content_type"."app_label" ASC, "django_content_type"."model" ASC, "auth_permission"."codename" ASC
+DECLARE "_django_curs_140556071979904_sync_6" NO SCROLL CURSOR WITH HOLD FOR SELECT "auth_permission"."id" FROM "auth_permission" INNER JOIN "auth_group_permissions" ON ("auth_permission"."id" = "auth_group_permissions"."permission_id") INNER JOIN "django_content_type" ON ("auth_permission"."content_type_id" = "django_content_type"."id") WHERE "auth_group_permissions"."group_id" = 2 ORDER BY "django_content_type"."app_label" ASC, "django_content_type"."model" ASC, "auth_permission"."codename" ASC
 
 -- @ deleted, dumped
-FETCH FORWARD 2000 FROM "_django_curs_139942164257664_sync_6"
+FETCH FORWARD 2000 FROM "_django_curs_140556071979904_sync_6"
 
 -- @ deleted, dumped
-CLOSE "_django_curs_139942164257664_sync_6"
+CLOSE "_django_curs_140556071979904_sync_6"
 
 -- @ deleted, dumped
-CLOSE "_django_curs_139942164257664_sync_5"
+CLOSE "_django_curs_140556071979904_sync_5"
 
 -- @ deleted, dumped
-DECLARE "_django_curs_139942164257664_sync_7" NO SCROLL CURSOR WITH HOLD FOR SELECT "auth_user"."id", "auth_user"."password", "auth_user"."last_login", "auth_user"."is_superuser", "auth_user"."username", "auth_user"."first_name", "auth_user"."last_name", "auth_user"."email", "auth_user"."is_staff", "auth_user"."is_active", "auth_user"."date_joined" FROM "auth_user" ORDER BY "auth_user"."id" ASC
+DECLARE "_django_curs_140556071979904_sync_7" NO SCROLL CURSOR WITH HOLD FOR SELECT "auth_user"."id", "auth_user"."password", "auth_user"."last_login", "auth_user"."is_superuser", "auth_user"."username", "auth_user"."first_name", "auth_user"."last_name", "auth_user"."email", "auth_user"."is_staff", "auth_user"."is_active", "auth_user"."date_joined" FROM "auth_user" ORDER BY "auth_user"."id" ASC
 
 -- @ deleted, dumped
-FETCH FORWARD 2000 FROM "_django_curs_139942164257664_sync_7"
+FETCH FORWARD 2000 FROM "_django_curs_140556071979904_sync_7"
 
 -- @ deleted, dumped
-DECLARE "_django_curs_139942164257664_sync_8" NO SCROLL CURSOR WITH HOLD FOR SELECT "auth_group"."id" FROM "auth_group" INNER JOIN "auth_user_groups" ON ("auth_group"."id" = "auth_user_groups"."group_id") WHERE "auth_user_groups"."user_id" = 1
+DECLARE "_django_curs_140556071979904_sync_8" NO SCROLL CURSOR WITH HOLD FOR SELECT "auth_group"."id" FROM "auth_group" INNER JOIN "auth_user_groups" ON ("auth_group"."id" = "auth_user_groups"."group_id") WHERE "auth_user_groups"."user_id" = 1
 
 -- @ deleted, dumped
-FETCH FORWARD 2000 FROM "_django_curs_139942164257664_sync_8"
+FETCH FORWARD 2000 FROM "_django_curs_140556071979904_sync_8"
 
 -- @ deleted, dumped
-CLOSE "_django_curs_139942164257664_sync_8"
+CLOSE "_django_curs_140556071979904_sync_8"
 
 -- @ deleted, dumped
-DECLARE "_django_curs_139942164257664_sync_9" NO SCROLL CURSOR WITH HOLD FOR SELECT "auth_permission"."id" FROM "auth_permission" INNER JOIN "auth_user_user_permissions" ON ("auth_permission"."id" = "auth_user_user_permissions"."permission_id") INNER JOIN "django_content_type" ON ("auth_permission"."content_type_id" = "django_content_type"."id") WHERE "auth_user_user_permissions"."user_id" = 1 ORDER BY "django_content_type"."app_label" ASC, "django_content_type"."model" ASC, "auth_permission"."codename" ASC
+DECLARE "_django_curs_140556071979904_sync_9" NO SCROLL CURSOR WITH HOLD FOR SELECT "auth_permission"."id" FROM "auth_permission" INNER JOIN "auth_user_user_permissions" ON ("auth_permission"."id" = "auth_user_user_permissions"."permission_id") INNER JOIN "django_content_type" ON ("auth_permission"."content_type_id" = "django_content_type"."id") WHERE "auth_user_user_permissions"."user_id" = 1 ORDER BY "django_content_type"."app_label" ASC, "django_content_type"."model" ASC, "auth_permission"."codename" ASC
 
 -- @ deleted, dumped
-FETCH FORWARD 2000 FROM "_django_curs_139942164257664_sync_9"
+FETCH FORWARD 2000 FROM "_django_curs_140556071979904_sync_9"
 
 -- @ deleted, dumped
-CLOSE "_django_curs_139942164257664_sync_9"
+CLOSE "_django_curs_140556071979904_sync_9"
 
 -- @ deleted, dumped
-DECLARE "_django_curs_139942164257664_sync_10" NO SCROLL CURSOR WITH HOLD FOR SELECT "auth_group"."id" FROM "auth_group" INNER JOIN "auth_user_groups" ON ("auth_group"."id" = "auth_user_groups"."group_id") WHERE "auth_user_groups"."user_id" = 2
+DECLARE "_django_curs_140556071979904_sync_10" NO SCROLL CURSOR WITH HOLD FOR SELECT "auth_group"."id" FROM "auth_group" INNER JOIN "auth_user_groups" ON ("auth_group"."id" = "auth_user_groups"."group_id") WHERE "auth_user_groups"."user_id" = 2
 
 -- @ deleted, dumped
-FETCH FORWARD 2000 FROM "_django_curs_139942164257664_sync_10"
+FETCH FORWARD 2000 FROM "_django_curs_140556071979904_sync_10"
 
 -- @ deleted, dumped
-CLOSE "_django_curs_139942164257664_sync_10"
+CLOSE "_django_curs_140556071979904_sync_10"
 
 -- @ deleted, dumped
-DECLARE "_django_curs_139942164257664_sync_11" NO SCROLL CURSOR WITH HOLD FOR SELECT "auth_permission"."id" FROM "auth_permission" INNER JOIN "auth_user_user_permissions" ON ("auth_permission"."id" = "auth_user_user_permissions"."permission_id") INNER JOIN "django_content_type" ON ("auth_permission"."content_type_id" = "django_content_type"."id") WHERE "auth_user_user_permissions"."user_id" = 2 ORDER BY "django_content_type"."app_label" ASC, "django_content_type"."model" ASC, "auth_permission"."codename" ASC
+DECLARE "_django_curs_140556071979904_sync_11" NO SCROLL CURSOR WITH HOLD FOR SELECT "auth_permission"."id" FROM "auth_permission" INNER JOIN "auth_user_user_permissions" ON ("auth_permission"."id" = "auth_user_user_permissions"."permission_id") INNER JOIN "django_content_type" ON ("auth_permission"."content_type_id" = "django_content_type"."id") WHERE "auth_user_user_permissions"."user_id" = 2 ORDER BY "django_content_type"."app_label" ASC, "django_content_type"."model" ASC, "auth_permission"."codename" ASC
 
 -- @ deleted, dumped
-FETCH FORWARD 2000 FROM "_django_curs_139942164257664_sync_11"
+FETCH FORWARD 2000 FROM "_django_curs_140556071979904_sync_11"
 
 -- @ deleted, dumped
-CLOSE "_django_curs_139942164257664_sync_11"
+CLOSE "_django_curs_140556071979904_sync_11"
 
 -- @ deleted, dumped
-DECLARE "_django_curs_139942164257664_sync_12" NO SCROLL CURSOR WITH HOLD FOR SELECT "auth_group"."id" FROM "auth_group" INNER JOIN "auth_user_groups" ON ("auth_group"."id" = "auth_user_groups"."group_id") WHERE "auth_user_groups"."user_id" = 3
+DECLARE "_django_curs_140556071979904_sync_12" NO SCROLL CURSOR WITH HOLD FOR SELECT "auth_group"."id" FROM "auth_group" INNER JOIN "auth_user_groups" ON ("auth_group"."id" = "auth_user_groups"."group_id") WHERE "auth_user_groups"."user_id" = 3
 
 -- @ deleted, dumped
-FETCH FORWARD 2000 FROM "_django_curs_139942164257664_sync_12"
+FETCH FORWARD 2000 FROM "_django_curs_140556071979904_sync_12"
 
 -- @ deleted, dumped
-CLOSE "_django_curs_139942164257664_sync_12"
+CLOSE "_django_curs_140556071979904_sync_12"
 
 -- @ deleted, dumped
-DECLARE "_django_curs_139942164257664_sync_13" NO SCROLL CURSOR WITH HOLD FOR SELECT "auth_permission"."id" FROM "auth_permission" INNER JOIN "auth_user_user_permissions" ON ("auth_permission"."id" = "auth_user_user_permissions"."permission_id") INNER JOIN "django_content_type" ON ("auth_permission"."content_type_id" = "django_content_type"."id") WHERE "auth_user_user_permissions"."user_id" = 3 ORDER BY "django_content_type"."app_label" ASC, "django_content_type"."model" ASC, "auth_permission"."codename" ASC
+DECLARE "_django_curs_140556071979904_sync_13" NO SCROLL CURSOR WITH HOLD FOR SELECT "auth_permission"."id" FROM "auth_permission" INNER JOIN "auth_user_user_permissions" ON ("auth_permission"."id" = "auth_user_user_permissions"."permission_id") INNER JOIN "django_content_type" ON ("auth_permission"."content_type_id" = "django_content_type"."id") WHERE "auth_user_user_permissions"."user_id" = 3 ORDER BY "django_content_type"."app_label" ASC, "django_content_type"."model" ASC, "auth_permission"."codename" ASC
 
 -- @ deleted, dumped
-FETCH FORWARD 2000 FROM "_django_curs_139942164257664_sync_13"
+FETCH FORWARD 2000 FROM "_django_curs_140556071979904_sync_13"
 
 -- @ deleted, dumped
-CLOSE "_django_curs_139942164257664_sync_13"
+CLOSE "_django_curs_140556071979904_sync_13"
 
 -- @ deleted, dumped
-DECLARE "_django_curs_139942164257664_sync_14" NO SCROLL CURSOR WITH HOLD FOR SELECT "auth_group"."id" FROM "auth_group" INNER JOIN "auth_user_groups" ON ("auth_group"."id" = "auth_user_groups"."group_id") WHERE "auth_user_groups"."user_id" = 4
+DECLARE "_django_curs_140556071979904_sync_14" NO SCROLL CURSOR WITH HOLD FOR SELECT "auth_group"."id" FROM "auth_group" INNER JOIN "auth_user_groups" ON ("auth_group"."id" = "auth_user_groups"."group_id") WHERE "auth_user_groups"."user_id" = 4
 
 -- @ deleted, dumped
-FETCH FORWARD 2000 FROM "_django_curs_139942164257664_sync_14"
+FETCH FORWARD 2000 FROM "_django_curs_140556071979904_sync_14"
 
 -- @ deleted, dumped
-CLOSE "_django_curs_139942164257664_sync_14"
+CLOSE "_django_curs_140556071979904_sync_14"
 
 -- @ deleted, dumped
-DECLARE "_django_curs_139942164257664_sync_15" NO SCROLL CURSOR WITH HOLD FOR SELECT "auth_permission"."id" FROM "auth_permission" INNER JOIN "auth_user_user_permissions" ON ("auth_permission"."id" = "auth_user_user_permissions"."permission_id") INNER JOIN "django_content_type" ON ("auth_permission"."content_type_id" = "django_content_type"."id") WHERE "auth_user_user_permissions"."user_id" = 4 ORDER BY "django_content_type"."app_label" ASC, "django_content_type"."model" ASC, "auth_permission"."codename" ASC
+DECLARE "_django_curs_140556071979904_sync_15" NO SCROLL CURSOR WITH HOLD FOR SELECT "auth_permission"."id" FROM "auth_permission" INNER JOIN "auth_user_user_permissions" ON ("auth_permission"."id" = "auth_user_user_permissions"."permission_id") INNER JOIN "django_content_type" ON ("auth_permission"."content_type_id" = "django_content_type"."id") WHERE "auth_user_user_permissions"."user_id" = 4 ORDER BY "django_content_type"."app_label" ASC, "django_content_type"."model" ASC, "auth_permission"."codename" ASC
 
 -- @ deleted, dumped
-FETCH FORWARD 2000 FROM "_django_curs_139942164257664_sync_15"
+FETCH FORWARD 2000 FROM "_django_curs_140556071979904_sync_15"
 
 -- @ deleted, dumped
-CLOSE "_django_curs_139942164257664_sync_15"
+CLOSE "_django_curs_140556071979904_sync_15"
 
 -- @ deleted, dumped
-DECLARE "_django_curs_139942164257664_sync_16" NO SCROLL CURSOR WITH HOLD FOR SELECT "auth_group"."id" FROM "auth_group" INNER JOIN "auth_user_groups" ON ("auth_group"."id" = "auth_user_groups"."group_id") WHERE "auth_user_groups"."user_id" = 7
+DECLARE "_django_curs_140556071979904_sync_16" NO SCROLL CURSOR WITH HOLD FOR SELECT "auth_group"."id" FROM "auth_group" INNER JOIN "auth_user_groups" ON ("auth_group"."id" = "auth_user_groups"."group_id") WHERE "auth_user_groups"."user_id" = 7
 
 -- @ deleted, dumped
-FETCH FORWARD 2000 FROM "_django_curs_139942164257664_sync_16"
+FETCH FORWARD 2000 FROM "_django_curs_140556071979904_sync_16"
 
 -- @ deleted, dumped
-CLOSE "_django_curs_139942164257664_sync_16"
+CLOSE "_django_curs_140556071979904_sync_16"
 
 -- @ deleted, dumped
-DECLARE "_django_curs_139942164257664_sync_17" NO SCROLL CURSOR WITH HOLD FOR SELECT "auth_permission"."id" FROM "auth_permission" INNER JOIN "auth_user_user_permissions" ON ("auth_permission"."id" = "auth_user_user_permissions"."permission_id") INNER JOIN "django_content_type" ON ("auth_permission"."content_type_id" = "django_content_type"."id") WHERE "auth_user_user_permissions"."user_id" = 7 ORDER BY "django_content_type"."app_label" ASC, "django_content_type"."model" ASC, "auth_permission"."codename" ASC
+DECLARE "_django_curs_140556071979904_sync_17" NO SCROLL CURSOR WITH HOLD FOR SELECT "auth_permission"."id" FROM "auth_permission" INNER JOIN "auth_user_user_permissions" ON ("auth_permission"."id" = "auth_user_user_permissions"."permission_id") INNER JOIN "django_content_type" ON ("auth_permission"."content_type_id" = "django_content_type"."id") WHERE "auth_user_user_permissions"."user_id" = 7 ORDER BY "django_content_type"."app_label" ASC, "django_content_type"."model" ASC, "auth_permission"."codename" ASC
 
 -- @ deleted, dumped
-FETCH FORWARD 2000 FROM "_django_curs_139942164257664_sync_17"
+FETCH FORWARD 2000 FROM "_django_curs_140556071979904_sync_17"
 
 -- @ deleted, dumped
-CLOSE "_django_curs_139942164257664_sync_17"
+CLOSE "_django_curs_140556071979904_sync_17"
 
 -- @ deleted, dumped
-DECLARE "_django_curs_139942164257664_sync_18" NO SCROLL CURSOR WITH HOLD FOR SELECT "auth_group"."id" FROM "auth_group" INNER JOIN "auth_user_groups" ON ("auth_group"."id" = "auth_user_groups"."group_id") WHERE "auth_user_groups"."user_id" = 8
+DECLARE "_django_curs_140556071979904_sync_18" NO SCROLL CURSOR WITH HOLD FOR SELECT "auth_group"."id" FROM "auth_group" INNER JOIN "auth_user_groups" ON ("auth_group"."id" = "auth_user_groups"."group_id") WHERE "auth_user_groups"."user_id" = 8
 
 -- @ deleted, dumped
-FETCH FORWARD 2000 FROM "_django_curs_139942164257664_sync_18"
+FETCH FORWARD 2000 FROM "_django_curs_140556071979904_sync_18"
 
 -- @ deleted, dumped
-CLOSE "_django_curs_139942164257664_sync_18"
+CLOSE "_django_curs_140556071979904_sync_18"
 
 -- @ deleted, dumped
-DECLARE "_django_curs_139942164257664_sync_19" NO SCROLL CURSOR WITH HOLD FOR SELECT "auth_permission"."id" FROM "auth_permission" INNER JOIN "auth_user_user_permissions" ON ("auth_permission"."id" = "auth_user_user_permissions"."permission_id") INNER JOIN "django_content_type" ON ("auth_permission"."content_type_id" = "django_content_type"."id") WHERE "auth_user_user_permissions"."user_id" = 8 ORDER BY "django_content_type"."app_label" ASC, "django_content_type"."model" ASC, "auth_permission"."codename" ASC
+DECLARE "_django_curs_140556071979904_sync_19" NO SCROLL CURSOR WITH HOLD FOR SELECT "auth_permission"."id" FROM "auth_permission" INNER JOIN "auth_user_user_permissions" ON ("auth_permission"."id" = "auth_user_user_permissions"."permission_id") INNER JOIN "django_content_type" ON ("auth_permission"."content_type_id" = "django_content_type"."id") WHERE "auth_user_user_permissions"."user_id" = 8 ORDER BY "django_content_type"."app_label" ASC, "django_content_type"."model" ASC, "auth_permission"."codename" ASC
 
 -- @ deleted, dumped
-FETCH FORWARD 2000 FROM "_django_curs_139942164257664_sync_19"
+FETCH FORWARD 2000 FROM "_django_curs_140556071979904_sync_19"
 
 -- @ deleted, dumped
-CLOSE "_django_curs_139942164257664_sync_19"
+CLOSE "_django_curs_140556071979904_sync_19"
 
 -- @ deleted, dumped
-DECLARE "_django_curs_139942164257664_sync_20" NO SCROLL CURSOR WITH HOLD FOR SELECT "auth_group"."id" FROM "auth_group" INNER JOIN "auth_user_groups" ON ("auth_group"."id" = "auth_user_groups"."group_id") WHERE "auth_user_groups"."user_id" = 12
+DECLARE "_django_curs_140556071979904_sync_20" NO SCROLL CURSOR WITH HOLD FOR SELECT "auth_group"."id" FROM "auth_group" INNER JOIN "auth_user_groups" ON ("auth_group"."id" = "auth_user_groups"."group_id") WHERE "auth_user_groups"."user_id" = 12
 
 -- @ deleted, dumped
-FETCH FORWARD 2000 FROM "_django_curs_139942164257664_sync_20"
+FETCH FORWARD 2000 FROM "_django_curs_140556071979904_sync_20"
 
 -- @ deleted, dumped
-CLOSE "_django_curs_139942164257664_sync_20"
+CLOSE "_django_curs_140556071979904_sync_20"
 
 -- @ deleted, dumped
-DECLARE "_django_curs_139942164257664_sync_21" NO SCROLL CURSOR WITH HOLD FOR SELECT "auth_permission"."id" FROM "auth_permission" INNER JOIN "auth_user_user_permissions" ON ("auth_permission"."id" = "auth_user_user_permissions"."permission_id") INNER JOIN "django_content_type" ON ("auth_permission"."content_type_id" = "django_content_type"."id") WHERE "auth_user_user_permissions"."user_id" = 12 ORDER BY "django_content_type"."app_label" ASC, "django_content_type"."model" ASC, "auth_permission"."codename" ASC
+DECLARE "_django_curs_140556071979904_sync_21" NO SCROLL CURSOR WITH HOLD FOR SELECT "auth_permission"."id" FROM "auth_permission" INNER JOIN "auth_user_user_permissions" ON ("auth_permission"."id" = "auth_user_user_permissions"."permission_id") INNER JOIN "django_content_type" ON ("auth_permission"."content_type_id" = "django_content_type"."id") WHERE "auth_user_user_permissions"."user_id" = 12 ORDER BY "django_content_type"."app_label" ASC, "django_content_type"."model" ASC, "auth_permission"."codename" ASC
 
 -- @ deleted, dumped
-FETCH FORWARD 2000 FROM "_django_curs_139942164257664_sync_21"
+FETCH FORWARD 2000 FROM "_django_curs_140556071979904_sync_21"
 
 -- @ deleted, dumped
-CLOSE "_django_curs_139942164257664_sync_21"
+CLOSE "_django_curs_140556071979904_sync_21"
 
 -- @ deleted, dumped
-DECLARE "_django_curs_139942164257664_sync_22" NO SCROLL CURSOR WITH HOLD FOR SELECT "auth_group"."id" FROM "auth_group" INNER JOIN "auth_user_groups" ON ("auth_group"."id" = "auth_user_groups"."group_id") WHERE "auth_user_groups"."user_id" = 13
+DECLARE "_django_curs_140556071979904_sync_22" NO SCROLL CURSOR WITH HOLD FOR SELECT "auth_group"."id" FROM "auth_group" INNER JOIN "auth_user_groups" ON ("auth_group"."id" = "auth_user_groups"."group_id") WHERE "auth_user_groups"."user_id" = 13
 
 -- @ deleted, dumped
-FETCH FORWARD 2000 FROM "_django_curs_139942164257664_sync_22"
+FETCH FORWARD 2000 FROM "_django_curs_140556071979904_sync_22"
 
 -- @ deleted, dumped
-CLOSE "_django_curs_139942164257664_sync_22"
+CLOSE "_django_curs_140556071979904_sync_22"
 
 -- @ deleted, dumped
-DECLARE "_django_curs_139942164257664_sync_23" NO SCROLL CURSOR WITH HOLD FOR SELECT "auth_permission"."id" FROM "auth_permission" INNER JOIN "auth_user_user_permissions" ON ("auth_permission"."id" = "auth_user_user_permissions"."permission_id") INNER JOIN "django_content_type" ON ("auth_permission"."content_type_id" = "django_content_type"."id") WHERE "auth_user_user_permissions"."user_id" = 13 ORDER BY "django_content_type"."app_label" ASC, "django_content_type"."model" ASC, "auth_permission"."codename" ASC
+DECLARE "_django_curs_140556071979904_sync_23" NO SCROLL CURSOR WITH HOLD FOR SELECT "auth_permission"."id" FROM "auth_permission" INNER JOIN "auth_user_user_permissions" ON ("auth_permission"."id" = "auth_user_user_permissions"."permission_id") INNER JOIN "django_content_type" ON ("auth_permission"."content_type_id" = "django_content_type"."id") WHERE "auth_user_user_permissions"."user_id" = 13 ORDER BY "django_content_type"."app_label" ASC, "django_content_type"."model" ASC, "auth_permission"."codename" ASC
 
 -- @ deleted, dumped
-FETCH FORWARD 2000 FROM "_django_curs_139942164257664_sync_23"
+FETCH FORWARD 2000 FROM "_django_curs_140556071979904_sync_23"
 
 -- @ deleted, dumped
-CLOSE "_django_curs_139942164257664_sync_23"
+CLOSE "_django_curs_140556071979904_sync_23"
 
 -- @ deleted, dumped
-DECLARE "_django_curs_139942164257664_sync_24" NO SCROLL CURSOR WITH HOLD FOR SELECT "auth_group"."id" FROM "auth_group" INNER JOIN "auth_user_groups" ON ("auth_group"."id" = "auth_user_groups"."group_id") WHERE "auth_user_groups"."user_id" = 14
+DECLARE "_django_curs_140556071979904_sync_24" NO SCROLL CURSOR WITH HOLD FOR SELECT "auth_group"."id" FROM "auth_group" INNER JOIN "auth_user_groups" ON ("auth_group"."id" = "auth_user_groups"."group_id") WHERE "auth_user_groups"."user_id" = 14
 
 -- @ deleted, dumped
-FETCH FORWARD 2000 FROM "_django_curs_139942164257664_sync_24"
+FETCH FORWARD 2000 FROM "_django_curs_140556071979904_sync_24"
 
 -- @ deleted, dumped
-CLOSE "_django_curs_139942164257664_sync_24"
+CLOSE "_django_curs_140556071979904_sync_24"
 
 -- @ deleted, dumped
-DECLARE "_django_curs_139942164257664_sync_25" NO SCROLL CURSOR WITH HOLD FOR SELECT "auth_permission"."id" FROM "auth_permission" INNER JOIN "auth_user_user_permissions" ON ("auth_permission"."id" = "auth_user_user_permissions"."permission_id") INNER JOIN "django_content_type" ON ("auth_permission"."content_type_id" = "django_content_type"."id") WHERE "auth_user_user_permissions"."user_id" = 14 ORDER BY "django_content_type"."app_label" ASC, "django_content_type"."model" ASC, "auth_permission"."codename" ASC
+DECLARE "_django_curs_140556071979904_sync_25" NO SCROLL CURSOR WITH HOLD FOR SELECT "auth_permission"."id" FROM "auth_permission" INNER JOIN "auth_user_user_permissions" ON ("auth_permission"."id" = "auth_user_user_permissions"."permission_id") INNER JOIN "django_content_type" ON ("auth_permission"."content_type_id" = "django_content_type"."id") WHERE "auth_user_user_permissions"."user_id" = 14 ORDER BY "django_content_type"."app_label" ASC, "django_content_type"."model" ASC, "auth_permission"."codename" ASC
 
 -- @ deleted, dumped
-FETCH FORWARD 2000 FROM "_django_curs_139942164257664_sync_25"
+FETCH FORWARD 2000 FROM "_django_curs_140556071979904_sync_25"
 
 -- @ deleted, dumped
-CLOSE "_django_curs_139942164257664_sync_25"
+CLOSE "_django_curs_140556071979904_sync_25"
 
 -- @ deleted, dumped
-DECLARE "_django_curs_139942164257664_sync_26" NO SCROLL CURSOR WITH HOLD FOR SELECT "auth_group"."id" FROM "auth_group" INNER JOIN "auth_user_groups" ON ("auth_group"."id" = "auth_user_groups"."group_id") WHERE "auth_user_groups"."user_id" = 15
+DECLARE "_django_curs_140556071979904_sync_26" NO SCROLL CURSOR WITH HOLD FOR SELECT "auth_group"."id" FROM "auth_group" INNER JOIN "auth_user_groups" ON ("auth_group"."id" = "auth_user_groups"."group_id") WHERE "auth_user_groups"."user_id" = 15
 
 -- @ deleted, dumped
-FETCH FORWARD 2000 FROM "_django_curs_139942164257664_sync_26"
+FETCH FORWARD 2000 FROM "_django_curs_140556071979904_sync_26"
 
 -- @ deleted, dumped
-CLOSE "_django_curs_139942164257664_sync_26"
+CLOSE "_django_curs_140556071979904_sync_26"
 
 -- @ deleted, dumped
-DECLARE "_django_curs_139942164257664_sync_27" NO SCROLL CURSOR WITH HOLD FOR SELECT "auth_permission"."id" FROM "auth_permission" INNER JOIN "auth_user_user_permissions" ON ("auth_permission"."id" = "auth_user_user_permissions"."permission_id") INNER JOIN "django_content_type" ON ("auth_permission"."content_type_id" = "django_content_type"."id") WHERE "auth_user_user_permissions"."user_id" = 15 ORDER BY "django_content_type"."app_label" ASC, "django_content_type"."model" ASC, "auth_permission"."codename" ASC
+DECLARE "_django_curs_140556071979904_sync_27" NO SCROLL CURSOR WITH HOLD FOR SELECT "auth_permission"."id" FROM "auth_permission" INNER JOIN "auth_user_user_permissions" ON ("auth_permission"."id" = "auth_user_user_permissions"."permission_id") INNER JOIN "django_content_type" ON ("auth_permission"."content_type_id" = "django_content_type"."id") WHERE "auth_user_user_permissions"."user_id" = 15 ORDER BY "django_content_type"."app_label" ASC, "django_content_type"."model" ASC, "auth_permission"."codename" ASC
 
 -- @ deleted, dumped
-FETCH FORWARD 2000 FROM "_django_curs_139942164257664_sync_27"
+FETCH FORWARD 2000 FROM "_django_curs_140556071979904_sync_27"
 
 -- @ deleted, dumped
-CLOSE "_django_curs_139942164257664_sync_27"
+CLOSE "_django_curs_140556071979904_sync_27"
 
 -- @ deleted, dumped
-DECLARE "_django_curs_139942164257664_sync_28" NO SCROLL CURSOR WITH HOLD FOR SELECT "auth_group"."id" FROM "auth_group" INNER JOIN "auth_user_groups" ON ("auth_group"."id" = "auth_user_groups"."group_id") WHERE "auth_user_groups"."user_id" = 16
+DECLARE "_django_curs_140556071979904_sync_28" NO SCROLL CURSOR WITH HOLD FOR SELECT "auth_group"."id" FROM "auth_group" INNER JOIN "auth_user_groups" ON ("auth_group"."id" = "auth_user_groups"."group_id") WHERE "auth_user_groups"."user_id" = 16
 
 -- @ deleted, dumped
-FETCH FORWARD 2000 FROM "_django_curs_139942164257664_sync_28"
+FETCH FORWARD 2000 FROM "_django_curs_140556071979904_sync_28"
 
 -- @ deleted, dumped
-CLOSE "_django_curs_139942164257664_sync_28"
+CLOSE "_django_curs_140556071979904_sync_28"
 
 -- @ deleted, dumped
-DECLARE "_django_curs_139942164257664_sync_29" NO SCROLL CURSOR WITH HOLD FOR SELECT "auth_permission"."id" FROM "auth_permission" INNER JOIN "auth_user_user_permissions" ON ("auth_permission"."id" = "auth_user_user_permissions"."permission_id") INNER JOIN "django_content_type" ON ("auth_permission"."content_type_id" = "django_content_type"."id") WHERE "auth_user_user_permissions"."user_id" = 16 ORDER BY "django_content_type"."app_label" ASC, "django_content_type"."model" ASC, "auth_permission"."codename" ASC
+DECLARE "_django_curs_140556071979904_sync_29" NO SCROLL CURSOR WITH HOLD FOR SELECT "auth_permission"."id" FROM "auth_permission" INNER JOIN "auth_user_user_permissions" ON ("auth_permission"."id" = "auth_user_user_permissions"."permission_id") INNER JOIN "django_content_type" ON ("auth_permission"."content_type_id" = "django_content_type"."id") WHERE "auth_user_user_permissions"."user_id" = 16 ORDER BY "django_content_type"."app_label" ASC, "django_content_type"."model" ASC, "auth_permission"."codename" ASC
 
 -- @ deleted, dumped
-FETCH FORWARD 2000 FROM "_django_curs_139942164257664_sync_29"
+FETCH FORWARD 2000 FROM "_django_curs_140556071979904_sync_29"
 
 -- @ deleted, dumped
-CLOSE "_django_curs_139942164257664_sync_29"
+CLOSE "_django_curs_140556071979904_sync_29"
 
 -- @ deleted, dumped
-DECLARE "_django_curs_139942164257664_sync_30" NO SCROLL CURSOR WITH HOLD FOR SELECT "auth_group"."id" FROM "auth_group" INNER JOIN "auth_user_groups" ON ("auth_group"."id" = "auth_user_groups"."group_id") WHERE "auth_user_groups"."user_id" = 17
+DECLARE "_django_curs_140556071979904_sync_30" NO SCROLL CURSOR WITH HOLD FOR SELECT "auth_group"."id" FROM "auth_group" INNER JOIN "auth_user_groups" ON ("auth_group"."id" = "auth_user_groups"."group_id") WHERE "auth_user_groups"."user_id" = 17
 
 -- @ deleted, dumped
-FETCH FORWARD 2000 FROM "_django_curs_139942164257664_sync_30"
+FETCH FORWARD 2000 FROM "_django_curs_140556071979904_sync_30"
 
 -- @ deleted, dumped
-CLOSE "_django_curs_139942164257664_sync_30"
+CLOSE "_django_curs_140556071979904_sync_30"
 
 -- @ deleted, dumped
-DECLARE "_django_curs_139942164257664_sync_31" NO SCROLL CURSOR WITH HOLD FOR SELECT "auth_permission"."id" FROM "auth_permission" INNER JOIN "auth_user_user_permissions" ON ("auth_permission"."id" = "auth_user_user_permissions"."permission_id") INNER JOIN "django_content_type" ON ("auth_permission"."content_type_id" = "django_content_type"."id") WHERE "auth_user_user_permissions"."user_id" = 17 ORDER BY "django_content_type"."app_label" ASC, "django_content_type"."model" ASC, "auth_permission"."codename" ASC
+DECLARE "_django_curs_140556071979904_sync_31" NO SCROLL CURSOR WITH HOLD FOR SELECT "auth_permission"."id" FROM "auth_permission" INNER JOIN "auth_user_user_permissions" ON ("auth_permission"."id" = "auth_user_user_permissions"."permission_id") INNER JOIN "django_content_type" ON ("auth_permission"."content_type_id" = "django_content_type"."id") WHERE "auth_user_user_permissions"."user_id" = 17 ORDER BY "django_content_type"."app_label" ASC, "django_content_type"."model" ASC, "auth_permission"."codename" ASC
 
 -- @ deleted, dumped
-FETCH FORWARD 2000 FROM "_django_curs_139942164257664_sync_31"
+FETCH FORWARD 2000 FROM "_django_curs_140556071979904_sync_31"
 
 -- @ deleted, dumped
-CLOSE "_django_curs_139942164257664_sync_31"
+CLOSE "_django_curs_140556071979904_sync_31"
 
 -- @ deleted, dumped
-DECLARE "_django_curs_139942164257664_sync_32" NO SCROLL CURSOR WITH HOLD FOR SELECT "auth_group"."id" FROM "auth_group" INNER JOIN "auth_user_groups" ON ("auth_group"."id" = "auth_user_groups"."group_id") WHERE "auth_user_groups"."user_id" = 18
+DECLARE "_django_curs_140556071979904_sync_32" NO SCROLL CURSOR WITH HOLD FOR SELECT "auth_group"."id" FROM "auth_group" INNER JOIN "auth_user_groups" ON ("auth_group"."id" = "auth_user_groups"."group_id") WHERE "auth_user_groups"."user_id" = 18
 
 -- @ deleted, dumped
-FETCH FORWARD 2000 FROM "_django_curs_139942164257664_sync_32"
+FETCH FORWARD 2000 FROM "_django_curs_140556071979904_sync_32"
 
 -- @ deleted, dumped
-CLOSE "_django_curs_139942164257664_sync_32"
+CLOSE "_django_curs_140556071979904_sync_32"
 
 -- @ deleted, dumped
-DECLARE "_django_curs_139942164257664_sync_33" NO SCROLL CURSOR WITH HOLD FOR SELECT "auth_permission"."id" FROM "auth_permission" INNER JOIN "auth_user_user_permissions" ON ("auth_permission"."id" = "auth_user_user_permissions"."permission_id") INNER JOIN "django_content_type" ON ("auth_permission"."content_type_id" = "django_content_type"."id") WHERE "auth_user_user_permissions"."user_id" = 18 ORDER BY "django_content_type"."app_label" ASC, "django_content_type"."model" ASC, "auth_permission"."codename" ASC
+DECLARE "_django_curs_140556071979904_sync_33" NO SCROLL CURSOR WITH HOLD FOR SELECT "auth_permission"."id" FROM "auth_permission" INNER JOIN "auth_user_user_permissions" ON ("auth_permission"."id" = "auth_user_user_permissions"."permission_id") INNER JOIN "django_content_type" ON ("auth_permission"."content_type_id" = "django_content_type"."id") WHERE "auth_user_user_permissions"."user_id" = 18 ORDER BY "django_content_type"."app_label" ASC, "django_content_type"."model" ASC, "auth_permission"."codename" ASC
 
 -- @ deleted, dumped
-FETCH FORWARD 2000 FROM "_django_curs_139942164257664_sync_33"
+FETCH FORWARD 2000 FROM "_django_curs_140556071979904_sync_33"
 
 -- @ deleted, dumped
-CLOSE "_django_curs_139942164257664_sync_33"
+CLOSE "_django_curs_140556071979904_sync_33"
 
 -- @ deleted, dumped
-DECLARE "_django_curs_139942164257664_sync_34" NO SCROLL CURSOR WITH HOLD FOR SELECT "auth_group"."id" FROM "auth_group" INNER JOIN "auth_user_groups" ON ("auth_group"."id" = "auth_user_groups"."group_id") WHERE "auth_user_groups"."user_id" = 19
+DECLARE "_django_curs_140556071979904_sync_34" NO SCROLL CURSOR WITH HOLD FOR SELECT "auth_group"."id" FROM "auth_group" INNER JOIN "auth_user_groups" ON ("auth_group"."id" = "auth_user_groups"."group_id") WHERE "auth_user_groups"."user_id" = 19
 
 -- @ deleted, dumped
-FETCH FORWARD 2000 FROM "_django_curs_139942164257664_sync_34"
+FETCH FORWARD 2000 FROM "_django_curs_140556071979904_sync_34"
 
 -- @ deleted, dumped
-CLOSE "_django_curs_139942164257664_sync_34"
+CLOSE "_django_curs_140556071979904_sync_34"
 
 -- @ deleted, dumped
-DECLARE "_django_curs_139942164257664_sync_35" NO SCROLL CURSOR WITH HOLD FOR SELECT "auth_permission"."id" FROM "auth_permission" INNER JOIN "auth_user_user_permissions" ON ("auth_permission"."id" = "auth_user_user_permissions"."permission_id") INNER JOIN "django_content_type" ON ("auth_permission"."content_type_id" = "django_content_type"."id") WHERE "auth_user_user_permissions"."user_id" = 19 ORDER BY "django_content_type"."app_label" ASC, "django_content_type"."model" ASC, "auth_permission"."codename" ASC
+DECLARE "_django_curs_140556071979904_sync_35" NO SCROLL CURSOR WITH HOLD FOR SELECT "auth_permission"."id" FROM "auth_permission" INNER JOIN "auth_user_user_permissions" ON ("auth_permission"."id" = "auth_user_user_permissions"."permission_id") INNER JOIN "django_content_type" ON ("auth_permission"."content_type_id" = "django_content_type"."id") WHERE "auth_user_user_permissions"."user_id" = 19 ORDER BY "django_content_type"."app_label" ASC, "django_content_type"."model" ASC, "auth_permission"."codename" ASC
 
 -- @ deleted, dumped
-FETCH FORWARD 2000 FROM "_django_curs_139942164257664_sync_35"
+FETCH FORWARD 2000 FROM "_django_curs_140556071979904_sync_35"
 
 -- @ deleted, dumped
-CLOSE "_django_curs_139942164257664_sync_35"
+CLOSE "_django_curs_140556071979904_sync_35"
 
 -- @ deleted, dumped
-DECLARE "_django_curs_139942164257664_sync_36" NO SCROLL CURSOR WITH HOLD FOR SELECT "auth_group"."id" FROM "auth_group" INNER JOIN "auth_user_groups" ON ("auth_group"."id" = "auth_user_groups"."group_id") WHERE "auth_user_groups"."user_id" = 20
+DECLARE "_django_curs_140556071979904_sync_36" NO SCROLL CURSOR WITH HOLD FOR SELECT "auth_group"."id" FROM "auth_group" INNER JOIN "auth_user_groups" ON ("auth_group"."id" = "auth_user_groups"."group_id") WHERE "auth_user_groups"."user_id" = 20
 
 -- @ deleted, dumped
-FETCH FORWARD 2000 FROM "_django_curs_139942164257664_sync_36"
+FETCH FORWARD 2000 FROM "_django_curs_140556071979904_sync_36"
 
 -- @ deleted, dumped
-CLOSE "_django_curs_139942164257664_sync_36"
+CLOSE "_django_curs_140556071979904_sync_36"
 
 -- @ deleted, dumped
-DECLARE "_django_curs_139942164257664_sync_37" NO SCROLL CURSOR WITH HOLD FOR SELECT "auth_permission"."id" FROM "auth_permission" INNER JOIN "auth_user_user_permissions" ON ("auth_permission"."id" = "auth_user_user_permissions"."permission_id") INNER JOIN "django_content_type" ON ("auth_permission"."content_type_id" = "django_content_type"."id") WHERE "auth_user_user_permissions"."user_id" = 20 ORDER BY "django_content_type"."app_label" ASC, "django_content_type"."model" ASC, "auth_permission"."codename" ASC
+DECLARE "_django_curs_140556071979904_sync_37" NO SCROLL CURSOR WITH HOLD FOR SELECT "auth_permission"."id" FROM "auth_permission" INNER JOIN "auth_user_user_permissions" ON ("auth_permission"."id" = "auth_user_user_permissions"."permission_id") INNER JOIN "django_content_type" ON ("auth_permission"."content_type_id" = "django_content_type"."id") WHERE "auth_user_user_permissions"."user_id" = 20 ORDER BY "django_content_type"."app_label" ASC, "django_content_type"."model" ASC, "auth_permission"."codename" ASC
 
 -- @ deleted, dumped
-FETCH FORWARD 2000 FROM "_django_curs_139942164257664_sync_37"
+FETCH FORWARD 2000 FROM "_django_curs_140556071979904_sync_37"
 
 -- @ deleted, dumped
-CLOSE "_django_curs_139942164257664_sync_37"
+CLOSE "_django_curs_140556071979904_sync_37"
 
 -- @ deleted, dumped
-DECLARE "_django_curs_139942164257664_sync_38" NO SCROLL CURSOR WITH HOLD FOR SELECT "auth_group"."id" FROM "auth_group" INNER JOIN "auth_user_groups" ON ("auth_group"."id" = "auth_user_groups"."group_id") WHERE "auth_user_groups"."user_id" = 21
+DECLARE "_django_curs_140556071979904_sync_38" NO SCROLL CURSOR WITH HOLD FOR SELECT "auth_group"."id" FROM "auth_group" INNER JOIN "auth_user_groups" ON ("auth_group"."id" = "auth_user_groups"."group_id") WHERE "auth_user_groups"."user_id" = 21
 
 -- @ deleted, dumped
-FETCH FORWARD 2000 FROM "_django_curs_139942164257664_sync_38"
+FETCH FORWARD 2000 FROM "_django_curs_140556071979904_sync_38"
 
 -- @ deleted, dumped
-CLOSE "_django_curs_139942164257664_sync_38"
+CLOSE "_django_curs_140556071979904_sync_38"
 
 -- @ deleted, dumped
-DECLARE "_django_curs_139942164257664_sync_39" NO SCROLL CURSOR WITH HOLD FOR SELECT "auth_permission"."id" FROM "auth_permission" INNER JOIN "auth_user_user_permissions" ON ("auth_permission"."id" = "auth_user_user_permissions"."permission_id") INNER JOIN "django_content_type" ON ("auth_permission"."content_type_id" = "django_content_type"."id") WHERE "auth_user_user_permissions"."user_id" = 21 ORDER BY "django_content_type"."app_label" ASC, "django_content_type"."model" ASC, "auth_permission"."codename" ASC
+DECLARE "_django_curs_140556071979904_sync_39" NO SCROLL CURSOR WITH HOLD FOR SELECT "auth_permission"."id" FROM "auth_permission" INNER JOIN "auth_user_user_permissions" ON ("auth_permission"."id" = "auth_user_user_permissions"."permission_id") INNER JOIN "django_content_type" ON ("auth_permission"."content_type_id" = "django_content_type"."id") WHERE "auth_user_user_permissions"."user_id" = 21 ORDER BY "django_content_type"."app_label" ASC, "django_content_type"."model" ASC, "auth_permission"."codename" ASC
 
 -- @ deleted, dumped
-FETCH FORWARD 2000 FROM "_django_curs_139942164257664_sync_39"
+FETCH FORWARD 2000 FROM "_django_curs_140556071979904_sync_39"
 
 -- @ deleted, dumped
-CLOSE "_django_curs_139942164257664_sync_39"
+CLOSE "_django_curs_140556071979904_sync_39"
 
 -- @ deleted, dumped
-DECLARE "_django_curs_139942164257664_sync_40" NO SCROLL CURSOR WITH HOLD FOR SELECT "auth_group"."id" FROM "auth_group" INNER JOIN "auth_user_groups" ON ("auth_group"."id" = "auth_user_groups"."group_id") WHERE "auth_user_groups"."user_id" = 22
+DECLARE "_django_curs_140556071979904_sync_40" NO SCROLL CURSOR WITH HOLD FOR SELECT "auth_group"."id" FROM "auth_group" INNER JOIN "auth_user_groups" ON ("auth_group"."id" = "auth_user_groups"."group_id") WHERE "auth_user_groups"."user_id" = 22
 
 -- @ deleted, dumped
-FETCH FORWARD 2000 FROM "_django_curs_139942164257664_sync_40"
+FETCH FORWARD 2000 FROM "_django_curs_140556071979904_sync_40"
 
 -- @ deleted, dumped
-CLOSE "_django_curs_139942164257664_sync_40"
+CLOSE "_django_curs_140556071979904_sync_40"
 
 -- @ deleted, dumped
-DECLARE "_django_curs_139942164257664_sync_41" NO SCROLL CURSOR WITH HOLD FOR SELECT "auth_permission"."id" FROM "auth_permission" INNER JOIN "auth_user_user_permissions" ON ("auth_permission"."id" = "auth_user_user_permissions"."permission_id") INNER JOIN "django_content_type" ON ("auth_permission"."content_type_id" = "django_content_type"."id") WHERE "auth_user_user_permissions"."user_id" = 22 ORDER BY "django_content_type"."app_label" ASC, "django_content_type"."model" ASC, "auth_permission"."codename" ASC
+DECLARE "_django_curs_140556071979904_sync_41" NO SCROLL CURSOR WITH HOLD FOR SELECT "auth_permission"."id" FROM "auth_permission" INNER JOIN "auth_user_user_permissions" ON ("auth_permission"."id" = "auth_user_user_permissions"."permission_id") INNER JOIN "django_content_type" ON ("auth_permission"."content_type_id" = "django_content_type"."id") WHERE "auth_user_user_permissions"."user_id" = 22 ORDER BY "django_content_type"."app_label" ASC, "django_content_type"."model" ASC, "auth_permission"."codename" ASC
 
 -- @ deleted, dumped
-FETCH FORWARD 2000 FROM "_django_curs_139942164257664_sync_41"
+FETCH FORWARD 2000 FROM "_django_curs_140556071979904_sync_41"
 
 -- @ deleted, dumped
-CLOSE "_django_curs_139942164257664_sync_41"
+CLOSE "_django_curs_140556071979904_sync_41"
 
 -- @ deleted, dumped
-CLOSE "_django_curs_139942164257664_sync_7"
+CLOSE "_django_curs_140556071979904_sync_7"
 
 -- @ deleted, dumped
-DELETE FROM "django_session" WHERE "django_session"."expire_date" < '2026-11-23 23:15:40.084359+00:00'::timestamptz
+DELETE FROM "django_session" WHERE "django_session"."expire_date" < '2026-11-23 23:19:16.712189+00:00'::timestamptz

@@ -90,7 +90,7 @@ SELECT DISTINCT tc.constraint_name as constraint_name, tc.constraint_schema as c
 INSERT INTO "SUsers" ("id","name","age","state","createdAt","updatedAt") VALUES (DEFAULT,$1,$2,$3,$4,$5) RETURNING "id","name","age","state","createdAt","updatedAt";
 
 -- @ Sequelize: queries
-INSERT INTO "SPosts" ("id","title","told","createdAt","updatedAt","SUserId") VALUES (DEFAULT,'a','{"n":1}','2026-11-23 23:15:48.857 +00:00','2026-11-23 23:15:48.857 +00:00',1),(DEFAULT,'b',NULL,'2026-11-23 23:15:48.857 +00:00','2026-11-23 23:15:48.857 +00:00',1) RETURNING "id","title","told","createdAt","updatedAt","deletedAt","SUserId";
+INSERT INTO "SPosts" ("id","title","told","createdAt","updatedAt","SUserId") VALUES (DEFAULT,'a','{"n":1}','2026-11-23 23:19:25.341 +00:00','2026-11-23 23:19:25.341 +00:00',1),(DEFAULT,'b',NULL,'2026-11-23 23:19:25.341 +00:00','2026-11-23 23:19:25.341 +00:00',1) RETURNING "id","title","told","createdAt","updatedAt","deletedAt","SUserId";
 
 -- @ Sequelize: queries
 SELECT "SUser".*, "SPosts"."id" AS "SPosts.id", "SPosts"."title" AS "SPosts.title", "SPosts"."told" AS "SPosts.told", "SPosts"."createdAt" AS "SPosts.createdAt", "SPosts"."updatedAt" AS "SPosts.updatedAt", "SPosts"."deletedAt" AS "SPosts.deletedAt", "SPosts"."SUserId" AS "SPosts.SUserId" FROM (SELECT "SUser"."id", "SUser"."name", "SUser"."age", "SUser"."state", "SUser"."createdAt", "SUser"."updatedAt" FROM "SUsers" AS "SUser" WHERE "SUser"."age" > 18 ORDER BY "SUser"."name" ASC LIMIT 5) AS "SUser" LEFT OUTER JOIN "SPosts" AS "SPosts" ON "SUser"."id" = "SPosts"."SUserId" AND ("SPosts"."deletedAt" IS NULL) ORDER BY "SUser"."name" ASC;
@@ -126,7 +126,7 @@ SELECT count(*) AS "count" FROM "SUsers" AS "SUser" WHERE "SUser"."state" = 'on'
 INSERT INTO "SUsers" ("id","name","age","createdAt","updatedAt") VALUES ($1,$2,$3,$4,$5) ON CONFLICT ("id") DO UPDATE SET "id"=EXCLUDED."id","name"=EXCLUDED."name","age"=EXCLUDED."age","updatedAt"=EXCLUDED."updatedAt" RETURNING "id","name","age","state","createdAt","updatedAt";
 
 -- @ Sequelize: queries
-UPDATE "SUsers" SET "age"="age"+ 1,"updatedAt"='2026-11-23 23:15:48.925 +00:00' WHERE "id" = 1 RETURNING *
+UPDATE "SUsers" SET "age"="age"+ 1,"updatedAt"='2026-11-23 23:19:25.409 +00:00' WHERE "id" = 1 RETURNING *
 
 -- @ Sequelize: queries
 UPDATE "SUsers" SET "age"=$1,"updatedAt"=$2 WHERE "id" = $3

@@ -23,33 +23,33 @@ SELECT customers.id, customers.name, customers.email, customers.phone, customers
 FROM customers
 
 -- @ 100,000 rows in chunks
-DECLARE "c_7ffa583fe090_1" CURSOR FOR SELECT pg_catalog.pg_class.relname 
+DECLARE "c_7ff5f62f9ed0_1" CURSOR FOR SELECT pg_catalog.pg_class.relname 
 FROM pg_catalog.pg_class JOIN pg_catalog.pg_namespace ON pg_catalog.pg_namespace.oid = pg_catalog.pg_class.relnamespace 
 WHERE pg_catalog.pg_class.relname IN ($1::VARCHAR) AND pg_catalog.pg_class.relkind = ANY (ARRAY[$2::VARCHAR, $3::VARCHAR, $4::VARCHAR, $5::VARCHAR, $6::VARCHAR]) AND pg_catalog.pg_table_is_visible(pg_catalog.pg_class.oid) AND pg_catalog.pg_namespace.nspname != $7::VARCHAR
 
 -- @ 100,000 rows in chunks
-FETCH FORWARD 1 FROM "c_7ffa583fe090_1"
+FETCH FORWARD 1 FROM "c_7ff5f62f9ed0_1"
 
 -- @ 100,000 rows in chunks
-FETCH FORWARD 5 FROM "c_7ffa583fe090_1"
+FETCH FORWARD 5 FROM "c_7ff5f62f9ed0_1"
 
 -- @ 100,000 rows in chunks
-CLOSE "c_7ffa583fe090_1"
+CLOSE "c_7ff5f62f9ed0_1"
 
 -- @ 100,000 rows in chunks
-DECLARE "c_7ffa583fde10_2" CURSOR FOR SELECT n, word FROM big
+DECLARE "c_7ff5f62f9dd0_2" CURSOR FOR SELECT n, word FROM big
 
 -- @ 100,000 rows in chunks
-FETCH FORWARD 1 FROM "c_7ffa583fde10_2"
+FETCH FORWARD 1 FROM "c_7ff5f62f9dd0_2"
 
 -- @ 100,000 rows in chunks
-FETCH FORWARD 8999 FROM "c_7ffa583fde10_2"
+FETCH FORWARD 8999 FROM "c_7ff5f62f9dd0_2"
 
 -- @ 100,000 rows in chunks
-FETCH FORWARD 9000 FROM "c_7ffa583fde10_2"
+FETCH FORWARD 9000 FROM "c_7ff5f62f9dd0_2"
 
 -- @ 100,000 rows in chunks
-CLOSE "c_7ffa583fde10_2"
+CLOSE "c_7ff5f62f9dd0_2"
 
 -- @ to_sql and back
 SELECT count(*) AS n, min(c) AS c, sum(a) AS s FROM frames

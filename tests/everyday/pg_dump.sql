@@ -88,7 +88,7 @@ PREPARE getDomainConstraints(pg_catalog.oid) AS
 SELECT tableoid, oid, conname, pg_catalog.pg_get_constraintdef(oid) AS consrc, convalidated, contype FROM pg_catalog.pg_constraint WHERE contypid = $1 AND contype IN ('c', 'n') ORDER BY conname
 
 -- @ pg_dump --schema-only
-EXECUTE getDomainConstraints('35280')
+EXECUTE getDomainConstraints('36882')
 
 -- @ pg_dump --schema-only
 SELECT tableoid, oid, lanname, lanpltrusted, lanplcallfoid, laninline, lanvalidator, lanacl, acldefault('l', lanowner) AS acldefault, lanowner FROM pg_language WHERE lanispl ORDER BY oid
@@ -179,7 +179,7 @@ a.attcompression AS attcompression,
 a.attidentity,
 CASE WHEN a.atthasmissing AND NOT a.attisdropped THEN a.attmissingval ELSE null END AS attmissingval,
 a.attgenerated
-FROM unnest('{35229,35241,35252,35255,35258,35262,35298,35306}'::pg_catalog.oid[]) AS src(tbloid)
+FROM unnest('{36831,36843,36854,36857,36860,36864,36900,36908}'::pg_catalog.oid[]) AS src(tbloid)
 JOIN pg_catalog.pg_attribute a ON (src.tbloid = a.attrelid) LEFT JOIN pg_catalog.pg_type t ON (a.atttypid = t.oid)
  LEFT JOIN pg_catalog.pg_constraint co ON (a.attrelid = co.conrelid
    AND co.contype = 'n' AND co.conkey = array[a.attnum])
@@ -189,17 +189,17 @@ ORDER BY a.attrelid, a.attnum
 
 -- @ pg_dump --schema-only
 SELECT a.tableoid, a.oid, adrelid, adnum, pg_catalog.pg_get_expr(adbin, adrelid) AS adsrc
-FROM unnest('{35229}'::pg_catalog.oid[]) AS src(tbloid)
+FROM unnest('{36831}'::pg_catalog.oid[]) AS src(tbloid)
 JOIN pg_catalog.pg_attrdef a ON (src.tbloid = a.adrelid)
 ORDER BY a.adrelid, a.adnum
 
 -- @ pg_dump --schema-only
-SELECT c.tableoid, c.oid, conrelid, conname, pg_catalog.pg_get_constraintdef(c.oid) AS consrc, conislocal, convalidated FROM unnest('{35229}'::pg_catalog.oid[]) AS src(tbloid)
+SELECT c.tableoid, c.oid, conrelid, conname, pg_catalog.pg_get_constraintdef(c.oid) AS consrc, conislocal, convalidated FROM unnest('{36831}'::pg_catalog.oid[]) AS src(tbloid)
 JOIN pg_catalog.pg_constraint c ON (src.tbloid = c.conrelid)
 WHERE contype = 'c' ORDER BY c.conrelid, c.conname
 
 -- @ pg_dump --schema-only
-SELECT t.tableoid, t.oid, i.indrelid, t.relname AS indexname, t.relpages, t.reltuples, t.relallvisible, t.relallfrozen, pg_catalog.pg_get_indexdef(i.indexrelid) AS indexdef, i.indkey, i.indisclustered, c.contype, c.conname, c.condeferrable, c.condeferred, c.tableoid AS contableoid, c.oid AS conoid, pg_catalog.pg_get_constraintdef(c.oid, false) AS condef, CASE WHEN i.indexprs IS NOT NULL THEN (SELECT pg_catalog.array_agg(attname ORDER BY attnum)  FROM pg_catalog.pg_attribute   WHERE attrelid = i.indexrelid) ELSE NULL END AS indattnames, (SELECT spcname FROM pg_catalog.pg_tablespace s WHERE s.oid = t.reltablespace) AS tablespace, t.reloptions AS indreloptions, i.indisreplident, inh.inhparent AS parentidx, i.indnkeyatts AS indnkeyatts, i.indnatts AS indnatts, (SELECT pg_catalog.array_agg(attnum ORDER BY attnum)   FROM pg_catalog.pg_attribute   WHERE attrelid = i.indexrelid AND     attstattarget >= 0) AS indstatcols, (SELECT pg_catalog.array_agg(attstattarget ORDER BY attnum)   FROM pg_catalog.pg_attribute   WHERE attrelid = i.indexrelid AND     attstattarget >= 0) AS indstatvals, i.indnullsnotdistinct, c.conperiod FROM unnest('{35229,35241,35298}'::pg_catalog.oid[]) AS src(tbloid)
+SELECT t.tableoid, t.oid, i.indrelid, t.relname AS indexname, t.relpages, t.reltuples, t.relallvisible, t.relallfrozen, pg_catalog.pg_get_indexdef(i.indexrelid) AS indexdef, i.indkey, i.indisclustered, c.contype, c.conname, c.condeferrable, c.condeferred, c.tableoid AS contableoid, c.oid AS conoid, pg_catalog.pg_get_constraintdef(c.oid, false) AS condef, CASE WHEN i.indexprs IS NOT NULL THEN (SELECT pg_catalog.array_agg(attname ORDER BY attnum)  FROM pg_catalog.pg_attribute   WHERE attrelid = i.indexrelid) ELSE NULL END AS indattnames, (SELECT spcname FROM pg_catalog.pg_tablespace s WHERE s.oid = t.reltablespace) AS tablespace, t.reloptions AS indreloptions, i.indisreplident, inh.inhparent AS parentidx, i.indnkeyatts AS indnkeyatts, i.indnatts AS indnatts, (SELECT pg_catalog.array_agg(attnum ORDER BY attnum)   FROM pg_catalog.pg_attribute   WHERE attrelid = i.indexrelid AND     attstattarget >= 0) AS indstatcols, (SELECT pg_catalog.array_agg(attstattarget ORDER BY attnum)   FROM pg_catalog.pg_attribute   WHERE attrelid = i.indexrelid AND     attstattarget >= 0) AS indstatvals, i.indnullsnotdistinct, c.conperiod FROM unnest('{36831,36843,36900}'::pg_catalog.oid[]) AS src(tbloid)
 JOIN pg_catalog.pg_index i ON (src.tbloid = i.indrelid) JOIN pg_catalog.pg_class t ON (t.oid = i.indexrelid) JOIN pg_catalog.pg_class t2 ON (t2.oid = i.indrelid) LEFT JOIN pg_catalog.pg_constraint c ON (i.indrelid = c.conrelid AND i.indexrelid = c.conindid AND c.contype IN ('p','u','x')) LEFT JOIN pg_catalog.pg_inherits inh ON (inh.inhrelid = indexrelid) WHERE (i.indisvalid OR t2.relkind = 'p') AND i.indisready ORDER BY i.indrelid, indexname
 
 -- @ pg_dump --schema-only
@@ -207,20 +207,20 @@ SELECT tableoid, oid, stxname, stxnamespace, stxowner, stxrelid, stxstattarget F
 
 -- @ pg_dump --schema-only
 SELECT c.tableoid, c.oid, conrelid, conname, confrelid, conindid, pg_catalog.pg_get_constraintdef(c.oid) AS condef
-FROM unnest('{35229,35241,35252,35255,35258,35262,35273,35298,35306}'::pg_catalog.oid[]) AS src(tbloid)
+FROM unnest('{36831,36843,36854,36857,36860,36864,36875,36900,36908}'::pg_catalog.oid[]) AS src(tbloid)
 JOIN pg_catalog.pg_constraint c ON (src.tbloid = c.conrelid)
 WHERE contype = 'f' AND conparentid = 0 ORDER BY conrelid, conname
 
 -- @ pg_dump --schema-only
 SELECT t.tgrelid, t.tgname, pg_catalog.pg_get_triggerdef(t.oid, false) AS tgdef, t.tgenabled, t.tableoid, t.oid, t.tgparentid <> 0 AS tgispartition
-FROM unnest('{35229,35241}'::pg_catalog.oid[]) AS src(tbloid)
+FROM unnest('{36831,36843}'::pg_catalog.oid[]) AS src(tbloid)
 JOIN pg_catalog.pg_trigger t ON (src.tbloid = t.tgrelid) LEFT JOIN pg_catalog.pg_trigger u ON (u.oid = t.tgparentid) WHERE ((NOT t.tgisinternal AND t.tgparentid = 0) OR t.tgenabled != u.tgenabled) ORDER BY t.tgrelid, t.tgname
 
 -- @ pg_dump --schema-only
 SELECT tableoid, oid, rulename, ev_class AS ruletable, ev_type, is_instead, ev_enabled FROM pg_rewrite ORDER BY oid
 
 -- @ pg_dump --schema-only
-SELECT pol.oid, pol.tableoid, pol.polrelid, pol.polname, pol.polcmd, pol.polpermissive, CASE WHEN pol.polroles = '{0}' THEN NULL ELSE    pg_catalog.array_to_string(ARRAY(SELECT pg_catalog.quote_ident(rolname) from pg_catalog.pg_roles WHERE oid = ANY(pol.polroles)), ', ') END AS polroles, pg_catalog.pg_get_expr(pol.polqual, pol.polrelid) AS polqual, pg_catalog.pg_get_expr(pol.polwithcheck, pol.polrelid) AS polwithcheck FROM unnest('{35229,35241,35252,35255,35298,35306}'::pg_catalog.oid[]) AS src(tbloid)
+SELECT pol.oid, pol.tableoid, pol.polrelid, pol.polname, pol.polcmd, pol.polpermissive, CASE WHEN pol.polroles = '{0}' THEN NULL ELSE    pg_catalog.array_to_string(ARRAY(SELECT pg_catalog.quote_ident(rolname) from pg_catalog.pg_roles WHERE oid = ANY(pol.polroles)), ', ') END AS polroles, pg_catalog.pg_get_expr(pol.polqual, pol.polrelid) AS polqual, pg_catalog.pg_get_expr(pol.polwithcheck, pol.polrelid) AS polwithcheck FROM unnest('{36831,36843,36854,36857,36900,36908}'::pg_catalog.oid[]) AS src(tbloid)
 JOIN pg_catalog.pg_policy pol ON (src.tbloid = pol.polrelid)
 
 -- @ pg_dump --schema-only
@@ -289,21 +289,21 @@ PREPARE dumpEnumType(pg_catalog.oid) AS
 SELECT oid, enumlabel FROM pg_catalog.pg_enum WHERE enumtypid = $1 ORDER BY enumsortorder
 
 -- @ pg_dump --schema-only
-EXECUTE dumpEnumType('35275')
+EXECUTE dumpEnumType('36877')
 
 -- @ pg_dump --schema-only
 PREPARE dumpCompositeType(pg_catalog.oid) AS
 SELECT a.attname, a.attnum, pg_catalog.format_type(a.atttypid, a.atttypmod) AS atttypdefn, a.attlen, a.attalign, a.attisdropped, CASE WHEN a.attcollation <> at.typcollation THEN a.attcollation ELSE 0 END AS attcollation FROM pg_catalog.pg_type ct JOIN pg_catalog.pg_attribute a ON a.attrelid = ct.typrelid LEFT JOIN pg_catalog.pg_type at ON at.oid = a.atttypid WHERE ct.oid = $1 ORDER BY a.attnum
 
 -- @ pg_dump --schema-only
-EXECUTE dumpCompositeType('35289')
+EXECUTE dumpCompositeType('36891')
 
 -- @ pg_dump --schema-only
 PREPARE dumpDomain(pg_catalog.oid) AS
 SELECT t.typnotnull, pg_catalog.format_type(t.typbasetype, t.typtypmod) AS typdefn, pg_catalog.pg_get_expr(t.typdefaultbin, 'pg_catalog.pg_type'::pg_catalog.regclass) AS typdefaultbin, t.typdefault, CASE WHEN t.typcollation <> u.typcollation THEN t.typcollation ELSE 0 END AS typcollation FROM pg_catalog.pg_type t LEFT JOIN pg_catalog.pg_type u ON (t.typbasetype = u.oid) WHERE t.oid = $1
 
 -- @ pg_dump --schema-only
-EXECUTE dumpDomain('35280')
+EXECUTE dumpDomain('36882')
 
 -- @ pg_dump --schema-only
 PREPARE dumpFunc(pg_catalog.oid) AS
@@ -331,10 +331,10 @@ FROM pg_catalog.pg_proc p, pg_catalog.pg_language l
 WHERE p.oid = $1 AND l.oid = p.prolang
 
 -- @ pg_dump --schema-only
-EXECUTE dumpFunc('35283')
+EXECUTE dumpFunc('36885')
 
 -- @ pg_dump --schema-only
-EXECUTE dumpFunc('35282')
+EXECUTE dumpFunc('36884')
 
 -- @ pg_dump --schema-only
 SELECT pg_catalog.format_type('23'::pg_catalog.oid, NULL)
@@ -347,20 +347,20 @@ SELECT at.attname, at.attacl, '{}' AS acldefault, pip.privtype, pip.initprivs FR
 EXECUTE getColumnACLs('6100')
 
 -- @ pg_dump --schema-only
-SELECT pg_get_partkeydef('35252')
+SELECT pg_get_partkeydef('36854')
 
 -- @ pg_dump --schema-only
-SELECT pg_catalog.pg_get_viewdef('35258'::pg_catalog.oid) AS viewdef
+SELECT pg_catalog.pg_get_viewdef('36860'::pg_catalog.oid) AS viewdef
 
 -- @ pg_dump --schema-only
 PREPARE dumpTableAttach(pg_catalog.oid) AS
 SELECT pg_get_expr(c.relpartbound, c.oid) FROM pg_class c WHERE c.oid = $1
 
 -- @ pg_dump --schema-only
-EXECUTE dumpTableAttach('35255')
+EXECUTE dumpTableAttach('36857')
 
 -- @ pg_dump --schema-only
-SELECT pg_catalog.pg_get_statisticsobjdef('35285'::pg_catalog.oid)
+SELECT pg_catalog.pg_get_statisticsobjdef('36887'::pg_catalog.oid)
 
 -- @ pg_dump --data-only
 SELECT partrelid FROM pg_partitioned_table WHERE

@@ -190,7 +190,7 @@ SELECT nsp.nspname AS schema ,rel.relname AS table
 FROM pg_catalog.pg_class rel
     JOIN pg_catalog.pg_namespace nsp
     ON rel.relnamespace = nsp.oid::oid
-    WHERE rel.oid = 34500::oid
+    WHERE rel.oid = 36102::oid
 
 -- @ the tree
 SELECT DISTINCT att.attname as name, att.attnum as OID, pg_catalog.format_type(ty.oid,NULL) AS datatype,
@@ -212,7 +212,7 @@ FROM pg_catalog.pg_attribute att
     LEFT OUTER JOIN pg_catalog.pg_sequence seq ON cs.oid=seq.seqrelid
 WHERE
 
-    att.attrelid = 34500::oid
+    att.attrelid = 36102::oid
     AND att.attnum > 0
     AND att.attisdropped IS FALSE
 ORDER BY att.attnum
@@ -231,7 +231,7 @@ FROM pg_catalog.pg_index idx
     LEFT OUTER JOIN pg_catalog.pg_constraint con ON (con.tableoid = dep.refclassid AND con.oid = dep.refobjid)
     LEFT OUTER JOIN pg_catalog.pg_description des ON (des.objoid=cls.oid AND des.classoid='pg_class'::regclass)
     LEFT OUTER JOIN pg_catalog.pg_description desp ON (desp.objoid=con.oid AND desp.objsubid = 0 AND desp.classoid='pg_constraint'::regclass)
-WHERE indrelid = 34500::OID
+WHERE indrelid = 36102::OID
     AND conname is NULL
     ORDER BY cls.relname
 
@@ -240,7 +240,7 @@ SELECT t.oid, t.tgname as name, t.tgenabled AS is_enable_trigger, des.descriptio
 FROM pg_catalog.pg_trigger t
     LEFT OUTER JOIN pg_catalog.pg_description des ON (des.objoid=t.oid AND des.classoid='pg_trigger'::regclass)
 WHERE NOT tgisinternal
-    AND tgrelid = 34500::OID
+    AND tgrelid = 36102::OID
     ORDER BY tgname;
 
 -- @ the tree
@@ -254,7 +254,7 @@ FROM
     pg_catalog.pg_rewrite rw
     LEFT OUTER JOIN pg_catalog.pg_description des ON (des.objoid=rw.oid AND des.classoid='pg_rewrite'::regclass)
 WHERE
-    rw.ev_class = 34500
+    rw.ev_class = 36102
 ORDER BY
     rw.rulename
 
@@ -265,7 +265,7 @@ FROM
     pg_catalog.pg_class rel
 JOIN pg_catalog.pg_namespace nsp
 ON rel.relnamespace = nsp.oid::oid
-WHERE rel.oid = 34500::oid
+WHERE rel.oid = 36102::oid
 
 -- @ the tree
 SELECT c.oid, conname as name,
@@ -275,7 +275,7 @@ LEFT OUTER JOIN
     pg_catalog.pg_description des ON (des.objoid=c.oid AND
                            des.classoid='pg_constraint'::regclass)
 WHERE contype = 'c'
-    AND conrelid = 34500::oid
+    AND conrelid = 36102::oid
 
 -- @ the tree
 SELECT ct.oid,
@@ -285,7 +285,7 @@ SELECT ct.oid,
 FROM pg_catalog.pg_constraint ct
 LEFT OUTER JOIN pg_catalog.pg_description des ON (des.objoid=ct.oid AND des.classoid='pg_constraint'::regclass)
 WHERE contype='f' AND
-    conrelid = 34500::oid
+    conrelid = 36102::oid
 ORDER BY conname
 
 -- @ the tree
@@ -309,7 +309,7 @@ LEFT OUTER JOIN pg_catalog.pg_constraint con ON (con.tableoid = dep.refclassid A
                                       con.oid = dep.refobjid)
 LEFT OUTER JOIN pg_catalog.pg_description des ON (des.objoid=cls.oid AND des.classoid='pg_class'::regclass)
 LEFT OUTER JOIN pg_catalog.pg_description desp ON (desp.objoid=con.oid AND desp.objsubid = 0 AND desp.classoid='pg_constraint'::regclass)
-WHERE indrelid = 34500::oid
+WHERE indrelid = 36102::oid
 AND contype='p'
 
 -- @ the tree
@@ -441,7 +441,7 @@ LEFT JOIN pg_catalog.pg_ts_template ftst ON ftst.oid=dep.refobjid
 LEFT JOIN pg_catalog.pg_namespace ftstns ON ftst.tmplnamespace=ftstns.oid
 LEFT JOIN pg_catalog.pg_extension ext ON ext.oid=dep.refobjid
 LEFT JOIN pg_catalog.pg_policy pl ON pl.oid=dep.refobjid
-WHERE dep.objid=34504::oid AND
+WHERE dep.objid=36106::oid AND
 refclassid IN ( SELECT oid FROM pg_catalog.pg_class WHERE relname IN
    ('pg_class', 'pg_constraint', 'pg_conversion', 'pg_language', 'pg_proc', 'pg_rewrite', 'pg_namespace',
    'pg_trigger', 'pg_type', 'pg_attrdef', 'pg_event_trigger', 'pg_foreign_server', 'pg_foreign_data_wrapper',
@@ -459,14 +459,14 @@ LEFT JOIN pg_catalog.pg_class cl ON dep.refobjid=cl.oid
 LEFT JOIN pg_catalog.pg_attribute att ON dep.refobjid=att.attrelid AND dep.refobjsubid=att.attnum
 LEFT JOIN pg_catalog.pg_namespace nsc ON cl.relnamespace=nsc.oid
 LEFT JOIN pg_catalog.pg_attrdef ad ON ad.adrelid=att.attrelid AND ad.adnum=att.attnum
-WHERE dep.objid IN (SELECT oid FROM pg_catalog.pg_rewrite WHERE ev_class=34504) AND cl.relkind not in ('v', 'm')
+WHERE dep.objid IN (SELECT oid FROM pg_catalog.pg_rewrite WHERE ev_class=36106) AND cl.relkind not in ('v', 'm')
 ORDER BY refclassid, relkind
 
 -- @ GET /browser/cast/dependency/<int:gid>/<int:sid>/<int:did>/<int:cid>
 SELECT rolname AS refname, refclassid, deptype
 FROM pg_catalog.pg_shdepend dep
 LEFT JOIN pg_catalog.pg_roles r ON refclassid=1260 AND refobjid=r.oid
-WHERE dep.objid=34504::oid
+WHERE dep.objid=36106::oid
  AND dep.dbid = (SELECT oid FROM pg_catalog.pg_database WHERE datname = 'shop')
 ORDER BY 1
 
@@ -540,7 +540,7 @@ LEFT JOIN pg_catalog.pg_ts_template ftst ON ftst.oid=dep.objid
 LEFT JOIN pg_catalog.pg_namespace ftstns ON ftst.tmplnamespace=ftstns.oid
 LEFT JOIN pg_catalog.pg_extension ext ON ext.oid=dep.objid
 LEFT JOIN pg_catalog.pg_policy pl ON pl.oid=dep.objid
-WHERE dep.refobjid=34504::oid AND
+WHERE dep.refobjid=36106::oid AND
 classid IN ( SELECT oid FROM pg_catalog.pg_class WHERE relname IN
    ('pg_class', 'pg_constraint', 'pg_conversion', 'pg_language', 'pg_proc', 'pg_rewrite', 'pg_namespace',
    'pg_trigger', 'pg_type', 'pg_attrdef', 'pg_event_trigger', 'pg_foreign_server', 'pg_foreign_data_wrapper',
@@ -628,7 +628,7 @@ SELECT
     LEFT JOIN pg_catalog.pg_namespace np ON np.oid=pr.pronamespace
     LEFT OUTER JOIN pg_catalog.pg_description des ON (des.objoid=ca.oid AND des.objsubid=0 AND des.classoid='pg_cast'::regclass)
 
-            WHERE ca.oid=34504::oid
+            WHERE ca.oid=36106::oid
     
                             AND
                 ca.oid > 16383::OID
@@ -664,7 +664,7 @@ SELECT
     LEFT JOIN pg_catalog.pg_proc pr ON pr.oid=castfunc
     LEFT JOIN pg_catalog.pg_namespace np ON np.oid=pr.pronamespace
     LEFT OUTER JOIN pg_catalog.pg_description des ON (des.objoid=ca.oid AND des.objsubid=0 AND des.classoid='pg_cast'::regclass)
-            WHERE ca.oid=34504::oid
+            WHERE ca.oid=36106::oid
                     ORDER BY st.typname, tt.typname
 
 -- @ GET /browser/cast/obj/<int:gid>/<int:sid>/<int:did>/
@@ -738,7 +738,7 @@ SELECT
     LEFT JOIN pg_catalog.pg_namespace np ON np.oid=pr.pronamespace
     LEFT OUTER JOIN pg_catalog.pg_description des ON (des.objoid=ca.oid AND des.objsubid=0 AND des.classoid='pg_cast'::regclass)
 
-            WHERE ca.oid=34504::oid
+            WHERE ca.oid=36106::oid
     
             ORDER BY st.typname, tt.typname
 
@@ -782,10 +782,10 @@ FROM
         FROM
             pg_catalog.pg_description des
         WHERE
-            des.objoid=34504::OID AND des.objsubid=0 AND des.classoid='pg_cast'::regclass
+            des.objoid=36106::OID AND des.objsubid=0 AND des.classoid='pg_cast'::regclass
      ) a ON (a.descoid = ca.oid)
 WHERE
-    ca.oid=34504::OID
+    ca.oid=36106::OID
 ) c;
 
 -- @ GET /browser/catalog/children/<int:gid>/<int:sid>/<int:did>/<int:scid>
@@ -966,8 +966,8 @@ LEFT OUTER JOIN
     pg_catalog.pg_description des ON (des.objoid=c.oid AND
                            des.classoid='pg_constraint'::regclass)
 WHERE contype = 'c'
-    AND conrelid = 34500::oid
-    AND c.oid = 34504::oid
+    AND conrelid = 36102::oid
+    AND c.oid = 36106::oid
 
 -- @ GET /browser/check_constraint/nodes/<int:gid>/<int:sid>/<int:did>/<int:scid>/<int:tid>/<int:cid>
 SELECT c.oid, conname as name,
@@ -977,8 +977,8 @@ LEFT OUTER JOIN
     pg_catalog.pg_description des ON (des.objoid=c.oid AND
                            des.classoid='pg_constraint'::regclass)
 WHERE contype = 'c'
-    AND conrelid = 34500::oid
-    AND c.oid = 34504::oid
+    AND conrelid = 36102::oid
+    AND c.oid = 36106::oid
 
 -- @ GET /browser/check_constraint/obj/<int:gid>/<int:sid>/<int:did>/<int:scid>/<int:tid>/
 SELECT c.oid, conname as name, relname, nspname, description as comment,
@@ -991,14 +991,14 @@ LEFT OUTER JOIN
     pg_catalog.pg_description des ON (des.objoid=c.oid AND
                            des.classoid='pg_constraint'::regclass)
 WHERE contype = 'c'
-    AND conrelid = 34500::oid
+    AND conrelid = 36102::oid
 
 -- @ GET /browser/check_constraint/validate/<int:gid>/<int:sid>/<int:did>/<int:scid>/<int:tid>/<int:cid>
 SELECT conname as name,
     NOT convalidated as convalidated
 FROM pg_catalog.pg_constraint ct
 WHERE contype = 'c'
-AND  ct.oid = 34504::oid
+AND  ct.oid = 36106::oid
 
 -- @ GET /browser/collation/get_collations/<int:gid>/<int:sid>/<int:did>/<int:scid>/
 SELECT --nspname, collname,
@@ -1098,7 +1098,7 @@ LEFT JOIN pg_catalog.pg_ts_template ftst ON ftst.oid=dep.refobjid
 LEFT JOIN pg_catalog.pg_namespace ftstns ON ftst.tmplnamespace=ftstns.oid
 LEFT JOIN pg_catalog.pg_extension ext ON ext.oid=dep.refobjid
 LEFT JOIN pg_catalog.pg_policy pl ON pl.oid=dep.refobjid
-WHERE dep.objid=34500::OID AND dep.objsubid=1 AND
+WHERE dep.objid=36102::OID AND dep.objsubid=1 AND
 refclassid IN ( SELECT oid FROM pg_catalog.pg_class WHERE relname IN
    ('pg_class', 'pg_constraint', 'pg_conversion', 'pg_language', 'pg_proc', 'pg_rewrite', 'pg_namespace',
    'pg_trigger', 'pg_type', 'pg_attrdef', 'pg_event_trigger', 'pg_foreign_server', 'pg_foreign_data_wrapper',
@@ -1189,7 +1189,7 @@ LEFT JOIN pg_catalog.pg_ts_template ftst ON ftst.oid=dep.objid
 LEFT JOIN pg_catalog.pg_namespace ftstns ON ftst.tmplnamespace=ftstns.oid
 LEFT JOIN pg_catalog.pg_extension ext ON ext.oid=dep.objid
 LEFT JOIN pg_catalog.pg_policy pl ON pl.oid=dep.objid
-WHERE dep.refobjid=34500::OID AND dep.refobjsubid=1 AND
+WHERE dep.refobjid=36102::OID AND dep.refobjsubid=1 AND
 classid IN ( SELECT oid FROM pg_catalog.pg_class WHERE relname IN
    ('pg_class', 'pg_constraint', 'pg_conversion', 'pg_language', 'pg_proc', 'pg_rewrite', 'pg_namespace',
    'pg_trigger', 'pg_type', 'pg_attrdef', 'pg_event_trigger', 'pg_foreign_server', 'pg_foreign_data_wrapper',
@@ -1203,7 +1203,7 @@ FROM pg_catalog.pg_depend dep
     LEFT JOIN pg_catalog.pg_depend d2 ON dep.objid=d2.objid AND dep.refobjid != d2.refobjid
     LEFT JOIN pg_catalog.pg_class ref ON ref.oid=d2.refobjid
     LEFT JOIN pg_catalog.pg_attribute att ON d2.refclassid=att.attrelid AND d2.refobjsubid=att.attnum
-    WHERE dep.refobjid=34500::OID AND dep.refobjsubid=1 AND
+    WHERE dep.refobjid=36102::OID AND dep.refobjsubid=1 AND
     dep.classid=(SELECT oid FROM pg_catalog.pg_class WHERE relname='pg_attrdef') AND
     dep.refobjid NOT IN (SELECT d3.refobjid FROM pg_catalog.pg_depend d3 WHERE d3.objid=d2.refobjid)
 
@@ -1267,7 +1267,7 @@ FROM pg_catalog.pg_attribute att
   LEFT OUTER JOIN pg_catalog.pg_sequence seq ON cs.oid=seq.seqrelid
   LEFT OUTER JOIN pg_catalog.pg_class tab on tab.oid = att.attrelid
   LEFT OUTER join INH_TABLES as INH ON att.attname = INH.name
-WHERE att.attrelid = 34500::oid
+WHERE att.attrelid = 36102::oid
     AND att.attnum = 1::int
     AND att.attnum > 0
     AND att.attisdropped IS FALSE
@@ -1282,7 +1282,7 @@ FROM
   FROM pg_catalog.pg_inherits i
   LEFT JOIN pg_catalog.pg_attribute a ON
    (attrelid = inhparent AND attnum > 0)
-  WHERE inhrelid = 34500::oid
+  WHERE inhrelid = 36102::oid
   ORDER BY inhseqno
  ) a
 GROUP BY attrname;
@@ -1314,13 +1314,13 @@ FROM
   FROM
     (SELECT attacl
         FROM pg_catalog.pg_attribute att
-        WHERE att.attrelid = 34500::oid
+        WHERE att.attrelid = 36102::oid
         AND att.attnum = 1::int
     ) acl,
     (SELECT (d).grantee AS grantee, (d).grantor AS grantor, (d).is_grantable
         AS is_grantable, (d).privilege_type AS privilege_type FROM (SELECT
         pg_catalog.aclexplode(attacl) as d FROM pg_catalog.pg_attribute att
-        WHERE att.attrelid = 34500::oid
+        WHERE att.attrelid = 36102::oid
         AND att.attnum = 1::int) a) d
     ) d
   LEFT JOIN pg_catalog.pg_roles g ON (d.grantor = g.oid)
@@ -1359,7 +1359,7 @@ FROM pg_catalog.pg_attribute att
     LEFT OUTER JOIN pg_catalog.pg_sequence seq ON cs.oid=seq.seqrelid
 WHERE
 
-    att.attrelid = 34500::oid
+    att.attrelid = 36102::oid
     AND att.attnum = '1'
     AND att.attnum > 0
     AND att.attisdropped IS FALSE
@@ -1425,7 +1425,7 @@ FROM pg_catalog.pg_attribute att
   LEFT OUTER JOIN pg_catalog.pg_sequence seq ON cs.oid=seq.seqrelid
   LEFT OUTER JOIN pg_catalog.pg_class tab on tab.oid = att.attrelid
   LEFT OUTER join INH_TABLES as INH ON att.attname = INH.name
-WHERE att.attrelid = 34500::oid
+WHERE att.attrelid = 36102::oid
     AND att.attnum > 0
     AND att.attisdropped IS FALSE
     ORDER BY att.attnum;
@@ -1460,7 +1460,7 @@ SELECT conindid as oid,
 FROM pg_catalog.pg_constraint ct
 LEFT OUTER JOIN pg_catalog.pg_description desp ON (desp.objoid=ct.oid AND desp.objsubid = 0 AND desp.classoid='pg_constraint'::regclass)
 WHERE contype='x' AND
-    conrelid = 34500::oid
+    conrelid = 36102::oid
 ORDER BY conname
 
 -- @ GET /browser/constraints/obj/<int:gid>/<int:sid>/<int:did>/<int:scid>/<int:tid>/
@@ -1492,7 +1492,7 @@ JOIN pg_catalog.pg_class cr ON cr.oid=confrelid
 JOIN pg_catalog.pg_namespace nr ON nr.oid=cr.relnamespace
 LEFT OUTER JOIN pg_catalog.pg_description des ON (des.objoid=ct.oid AND des.classoid='pg_constraint'::regclass)
 WHERE contype='f' AND
-conrelid = 34500::oid
+conrelid = 36102::oid
 ORDER BY conname
 
 -- @ GET /browser/constraints/obj/<int:gid>/<int:sid>/<int:did>/<int:scid>/<int:tid>/
@@ -1503,7 +1503,7 @@ SELECT cls.oid,
     CASE WHEN length(spcname::text) > 0 THEN spcname ELSE
         (SELECT sp.spcname FROM pg_catalog.pg_database dtb
         JOIN pg_catalog.pg_tablespace sp ON dtb.dattablespace=sp.oid
-        WHERE dtb.oid = 34499::oid)
+        WHERE dtb.oid = 36101::oid)
     END as spcname,
     CASE contype
         WHEN 'p' THEN desp.description
@@ -1523,7 +1523,7 @@ LEFT JOIN pg_catalog.pg_depend dep ON (dep.classid = cls.tableoid AND dep.objid 
 LEFT OUTER JOIN pg_catalog.pg_constraint con ON (con.tableoid = dep.refclassid AND con.oid = dep.refobjid)
 LEFT OUTER JOIN pg_catalog.pg_description des ON (des.objoid=cls.oid AND des.classoid='pg_class'::regclass)
 LEFT OUTER JOIN pg_catalog.pg_description desp ON (desp.objoid=con.oid AND desp.objsubid = 0 AND desp.classoid='pg_constraint'::regclass)
-WHERE indrelid = 34500::oid
+WHERE indrelid = 36102::oid
 AND contype='x'
 ORDER BY cls.relname
 
@@ -1535,7 +1535,7 @@ SELECT cls.oid,
     CASE WHEN length(spcname::text) > 0 THEN spcname ELSE
         (SELECT sp.spcname FROM pg_catalog.pg_database dtb
         JOIN pg_catalog.pg_tablespace sp ON dtb.dattablespace=sp.oid
-        WHERE dtb.oid = 34499::oid)
+        WHERE dtb.oid = 36101::oid)
     END as spcname,
     CASE contype
         WHEN 'p' THEN desp.description
@@ -1554,7 +1554,7 @@ LEFT JOIN pg_catalog.pg_depend dep ON (dep.classid = cls.tableoid AND dep.objid 
 LEFT OUTER JOIN pg_catalog.pg_constraint con ON (con.tableoid = dep.refclassid AND con.oid = dep.refobjid)
 LEFT OUTER JOIN pg_catalog.pg_description des ON (des.objoid=cls.oid AND des.classoid='pg_class'::regclass)
 LEFT OUTER JOIN pg_catalog.pg_description desp ON (desp.objoid=con.oid AND desp.objsubid = 0 AND desp.classoid='pg_constraint'::regclass)
-WHERE indrelid = 34500::oid
+WHERE indrelid = 36102::oid
 AND contype='p'
 ORDER BY cls.relname
 
@@ -1596,7 +1596,7 @@ FROM
     LEFT OUTER JOIN pg_catalog.pg_shdescription descr ON (
         db.oid=descr.objoid AND descr.classoid='pg_database'::regclass
     )
-WHERE db.oid = 34499::OID
+WHERE db.oid = 36101::OID
 
 ORDER BY datname;
 
@@ -1647,7 +1647,7 @@ FROM pg_catalog.pg_database db
         db.oid=descr.objoid AND descr.classoid='pg_database'::regclass
     )
 WHERE
-    db.oid = 34499::OID
+    db.oid = 36101::OID
 
 
 ORDER BY datname;
@@ -1683,7 +1683,7 @@ FROM
             (d).privilege_type AS privilege_type
         FROM
             (SELECT pg_catalog.aclexplode(db.datacl) AS d FROM pg_catalog.pg_database db
-            WHERE db.oid = 34499::OID) a
+            WHERE db.oid = 36101::OID) a
         ) d
     ) d
     LEFT JOIN pg_catalog.pg_roles g ON (d.grantor = g.oid)
@@ -1736,7 +1736,7 @@ SELECT
 FROM pg_catalog.pg_db_role_setting AS rl
     LEFT JOIN pg_catalog.pg_roles AS r ON rl.setrole = r.oid
     LEFT JOIN pg_catalog.pg_database AS db ON rl.setdatabase = db.oid
-WHERE setdatabase = 34499
+WHERE setdatabase = 36101
 
 -- @ GET /browser/database/sql/<int:gid>/<int:sid>/<int:did>
 SELECT * from (
@@ -1898,7 +1898,7 @@ SELECT
     tup_deleted AS "Tuples deleted"
 FROM
     pg_catalog.pg_stat_database db
-WHERE db.datid = 34499::OID
+WHERE db.datid = 36101::OID
 ORDER BY db.datname;
 
 -- @ GET /browser/database/vopts/<int:gid>/<int:sid>/
@@ -1954,7 +1954,7 @@ JOIN
 LEFT OUTER JOIN
     pg_catalog.pg_description des ON (des.objoid=c.oid AND des.classoid='pg_constraint'::regclass)
 WHERE
-    contype = 'c' AND contypid =  34552::oid
+    contype = 'c' AND contypid =  36154::oid
 ORDER BY
     conname;
 
@@ -2025,7 +2025,7 @@ LEFT OUTER JOIN
     pg_catalog.pg_namespace cn ON c.collnamespace=cn.oid
 WHERE
     d.typnamespace = 2200::oid
-  AND d.oid=34552::oid
+  AND d.oid=36154::oid
 ORDER BY
     d.typname;
 
@@ -2041,7 +2041,7 @@ JOIN
     pg_catalog.pg_namespace bn ON bn.oid=d.typnamespace
 LEFT OUTER JOIN
     pg_catalog.pg_description des ON (des.objoid=d.oid AND des.classoid='pg_type'::regclass)
-WHERE d.oid = 34552::oid
+WHERE d.oid = 36154::oid
 ORDER BY
     d.typname;
 
@@ -2059,7 +2059,7 @@ JOIN
 LEFT OUTER JOIN
     pg_catalog.pg_description des ON (des.objoid=c.oid AND des.classoid='pg_constraint'::regclass)
 WHERE
-    contype = 'c' AND contypid =  34552::oid
+    contype = 'c' AND contypid =  36154::oid
 
 -- @ GET /browser/event_trigger/fopts/<int:gid>/<int:sid>/<int:did>/
 SELECT pg_catalog.quote_ident(nspname) || '.' || pg_catalog.quote_ident(proname) AS tfname
@@ -2180,8 +2180,8 @@ JOIN pg_catalog.pg_class cr ON cr.oid=confrelid
 JOIN pg_catalog.pg_namespace nr ON nr.oid=cr.relnamespace
 LEFT OUTER JOIN pg_catalog.pg_description des ON (des.objoid=ct.oid AND des.classoid='pg_constraint'::regclass)
 WHERE contype='f' AND
-conrelid = 34500::oid
-AND ct.oid = 34518::oid
+conrelid = 36102::oid
+AND ct.oid = 36120::oid
 ORDER BY conname
 
 -- @ GET /browser/foreign_key/obj/<int:gid>/<int:sid>/<int:did>/<int:scid>/<int:tid>/<int:fkid>
@@ -2189,9 +2189,9 @@ SELECT a1.attname as conattname,
     a2.attname as confattname
 FROM pg_catalog.pg_attribute a1,
     pg_catalog.pg_attribute a2
-WHERE a1.attrelid=34512::oid
+WHERE a1.attrelid=36114::oid
     AND a1.attnum=2
-    AND a2.attrelid=34500::oid
+    AND a2.attrelid=36102::oid
     AND a2.attnum=1
 
 -- @ GET /browser/foreign_key/obj/<int:gid>/<int:sid>/<int:did>/<int:scid>/<int:tid>/<int:fkid>
@@ -2200,7 +2200,7 @@ SELECT   cls.oid, cls.relname as idxname, indnatts as col_count
   JOIN pg_catalog.pg_class cls ON cls.oid=indexrelid
   LEFT JOIN pg_catalog.pg_depend dep ON (dep.classid = cls.tableoid AND dep.objid = cls.oid AND dep.refobjsubid = '0' AND dep.refclassid=(SELECT oid FROM pg_catalog.pg_class WHERE relname='pg_constraint') AND dep.deptype='i')
   LEFT OUTER JOIN pg_catalog.pg_constraint con ON (con.tableoid = dep.refclassid AND con.oid = dep.refobjid)
-WHERE idx.indrelid = 34512::oid
+WHERE idx.indrelid = 36114::oid
     AND con.contype='p'
 
 UNION
@@ -2210,7 +2210,7 @@ SELECT  cls.oid, cls.relname as idxname, indnatts
     JOIN pg_catalog.pg_class cls ON cls.oid=indexrelid
     LEFT JOIN pg_catalog.pg_depend dep ON (dep.classid = cls.tableoid AND dep.objid = cls.oid AND dep.refobjsubid = '0' AND dep.refclassid=(SELECT oid FROM pg_catalog.pg_class WHERE relname='pg_constraint') AND dep.deptype='i')
     LEFT OUTER JOIN pg_catalog.pg_constraint con ON (con.tableoid = dep.refclassid AND con.oid = dep.refobjid)
-WHERE idx.indrelid = 34512::oid
+WHERE idx.indrelid = 36114::oid
     AND con.contype='x'
 
 UNION
@@ -2220,7 +2220,7 @@ SELECT  cls.oid, cls.relname as idxname, indnatts
     JOIN pg_catalog.pg_class cls ON cls.oid=indexrelid
     LEFT JOIN pg_catalog.pg_depend dep ON (dep.classid = cls.tableoid AND dep.objid = cls.oid AND dep.refobjsubid = '0' AND dep.refclassid=(SELECT oid FROM pg_catalog.pg_class WHERE relname='pg_constraint') AND dep.deptype='i')
     LEFT OUTER JOIN pg_catalog.pg_constraint con ON (con.tableoid = dep.refclassid AND con.oid = dep.refobjid)
-WHERE idx.indrelid = 34512::oid
+WHERE idx.indrelid = 36114::oid
     AND con.contype='u'
 
 UNION
@@ -2230,16 +2230,16 @@ SELECT  cls.oid, cls.relname as idxname, indnatts
     JOIN pg_catalog.pg_class cls ON cls.oid=indexrelid
     LEFT JOIN pg_catalog.pg_depend dep ON (dep.classid = cls.tableoid AND dep.objid = cls.oid AND dep.refobjsubid = '0' AND dep.refclassid=(SELECT oid FROM pg_catalog.pg_class WHERE relname='pg_constraint') AND dep.deptype='i')
     LEFT OUTER JOIN pg_catalog.pg_constraint con ON (con.tableoid = dep.refclassid AND con.oid = dep.refobjid)
-WHERE idx.indrelid = 34512::oid
+WHERE idx.indrelid = 36114::oid
    AND conname IS NULL
 
 -- @ GET /browser/foreign_key/obj/<int:gid>/<int:sid>/<int:did>/<int:scid>/<int:tid>/<int:fkid>
-SELECT  pg_catalog.pg_get_indexdef(34516 , 1 , true) AS column
+SELECT  pg_catalog.pg_get_indexdef(36118 , 1 , true) AS column
 
 -- @ GET /browser/foreign_key/validate/<int:gid>/<int:sid>/<int:did>/<int:scid>/<int:tid>/<int:fkid>
 SELECT conname as name
 FROM pg_catalog.pg_constraint ct
-WHERE ct.oid = 34518::oid
+WHERE ct.oid = 36120::oid
 
 -- @ GET /browser/foreign_table/get_foreign_servers/<int:gid>/<int:sid>/<int:did>/<int:scid>/
 SELECT
@@ -2441,16 +2441,6 @@ WHERE
 ORDER BY
     proname;
 
--- @ GET /browser/fts_parser/lextype_functions/<int:gid>/<int:sid>/<int:did>/<int:scid>/
-SELECT
-    proname, nspname
-FROM
-    pg_catalog.pg_proc JOIN pg_catalog.pg_namespace n ON n.oid=pronamespace
-WHERE
-    prorettype=2281 and proargtypes='2281'
-ORDER BY
-    proname;
-
 -- @ GET /browser/fts_parser/nodes/<int:gid>/<int:sid>/<int:did>/<int:scid>/
 SELECT
     prs.oid, prsname as name, prs.prsnamespace AS schema, des.description
@@ -2498,26 +2488,6 @@ WHERE
     proargtypes='2281 23'
 ORDER BY proname;
 
--- @ GET /browser/fts_parser/token_functions/<int:gid>/<int:sid>/<int:did>/<int:scid>/
-SELECT
-    proname, nspname
-FROM
-    pg_catalog.pg_proc JOIN pg_catalog.pg_namespace n ON n.oid=pronamespace
-WHERE
-    proargtypes='2281 2281 2281'
-ORDER BY
-    proname;
-
--- @ GET /browser/fts_template/get_init/<int:gid>/<int:sid>/<int:did>/<int:scid>/
-SELECT
-    proname, nspname
-FROM
-    pg_catalog.pg_proc JOIN pg_catalog.pg_namespace n ON n.oid=pronamespace
-WHERE
-    prorettype=2281 and proargtypes='2281'
-ORDER BY
-    proname;
-
 -- @ GET /browser/fts_template/get_lexize/<int:gid>/<int:sid>/<int:did>/<int:scid>/
 SELECT
     proname, nspname
@@ -2546,7 +2516,7 @@ ON
     )
 WHERE
     tmpl.tmplnamespace = 2200::OID
-    AND tmpl.oid = 34500::OID
+    AND tmpl.oid = 36102::OID
 ORDER BY
     tmpl.tmplname
 
@@ -2577,7 +2547,7 @@ ON
     AND des.classoid='pg_ts_template'::regclass
     )
 WHERE
-    tmpl.oid = 34500::OID
+    tmpl.oid = 36102::OID
 ORDER BY name
 
 -- @ GET /browser/fts_template/obj/<int:gid>/<int:sid>/<int:did>/<int:scid>/
@@ -2628,7 +2598,7 @@ FROM
         FROM
             pg_catalog.pg_description des
         WHERE
-            des.objoid=34500::OID AND des.classoid='pg_ts_template'::regclass
+            des.objoid=36102::OID AND des.classoid='pg_ts_template'::regclass
     ) a ON (a.descoid = tmpl.oid)
     LEFT JOIN (
         SELECT
@@ -2640,7 +2610,7 @@ FROM
             oid = 2200::OID
     ) b ON (b.noid = tmpl.tmplnamespace)
 WHERE
-    tmpl.oid=34500::OID
+    tmpl.oid=36102::OID
 ) as c;
 
 -- @ GET /browser/function/exec_sql/<int:gid>/<int:sid>/<int:did>/<int:scid>/<int:fnid>
@@ -2688,7 +2658,7 @@ LEFT OUTER JOIN
 WHERE
     pr.prokind IN ('f', 'w')
     AND typname NOT IN ('trigger', 'event_trigger')
-    AND pr.oid = 34554::oid
+    AND pr.oid = 36156::oid
 ORDER BY
     proname;
 
@@ -2722,7 +2692,7 @@ FROM
             (d).privilege_type AS privilege_type
         FROM
             (SELECT pg_catalog.aclexplode(db.proacl) AS d FROM pg_catalog.pg_proc db
-            WHERE db.oid = 34554::OID) a ORDER BY privilege_type
+            WHERE db.oid = 36156::OID) a ORDER BY privilege_type
         ) d
     ) d
     LEFT JOIN pg_catalog.pg_roles g ON (d.grantor = g.oid)
@@ -2791,7 +2761,7 @@ LEFT OUTER JOIN
     pg_catalog.pg_description des ON (des.objoid=pr.oid AND des.classoid='pg_proc'::regclass)
 WHERE
    pr.prokind IN ('f', 'w')
-    AND pr.oid = 34554
+    AND pr.oid = 36156
     AND pronamespace = 2200::oid
     AND typname NOT IN ('trigger', 'event_trigger')
 ORDER BY
@@ -2799,7 +2769,7 @@ ORDER BY
 
 -- @ GET /browser/function/select_sql/<int:gid>/<int:sid>/<int:did>/<int:scid>/<int:fnid>
 SELECT
-    pg_catalog.pg_get_functiondef(34554::oid) AS func_def,
+    pg_catalog.pg_get_functiondef(36156::oid) AS func_def,
     COALESCE(pg_catalog.pg_get_function_identity_arguments(pr.oid), '') as
     func_with_identity_arguments,
     nspname,
@@ -2812,7 +2782,7 @@ JOIN
 WHERE
     pr.prokind IN ('f', 'w')
     AND pronamespace = 2200::oid
-    AND pr.oid = 34554::oid;
+    AND pr.oid = 36156::oid;
 
 -- @ GET /browser/function/stats/<int:gid>/<int:sid>/<int:did>/<int:scid>/
 SELECT nsp.nspname FROM pg_catalog.pg_namespace nsp WHERE nsp.oid = 2200;
@@ -2847,7 +2817,7 @@ SELECT
 FROM
     pg_catalog.pg_stat_user_functions
 WHERE
-    funcid = 34554::OID
+    funcid = 36156::OID
 
 -- @ GET /browser/function/vopts/<int:gid>/<int:sid>/<int:did>/<int:scid>/
 SELECT
@@ -2964,7 +2934,7 @@ SELECT
 FROM
     pg_catalog.pg_class c
 WHERE
-    c.oid = 34529::oid
+    c.oid = 36131::oid
 
 -- @ GET /browser/mview/get_access_methods/<int:gid>/<int:sid>/<int:did>/<int:scid>/
 -- Fetches access methods
@@ -2987,7 +2957,7 @@ SELECT
     CASE WHEN length(spcname::text) > 0 THEN spcname ELSE
         (SELECT sp.spcname FROM pg_catalog.pg_database dtb
         JOIN pg_catalog.pg_tablespace sp ON dtb.dattablespace=sp.oid
-        WHERE dtb.oid = 34499::oid)
+        WHERE dtb.oid = 36101::oid)
     END as spcname,
     (SELECT st.setting from pg_catalog.pg_show_all_settings() st
     WHERE st.name = 'default_table_access_method') as default_amname,
@@ -3002,7 +2972,7 @@ SELECT
       WHERE d.objid = c.oid
     ) AS dependsonextensions,
     pg_catalog.pg_get_viewdef(c.oid, true) AS definition,
-            CASE WHEN 34529 <= 16383 THEN True ELSE False END AS system_view,
+            CASE WHEN 36131 <= 16383 THEN True ELSE False END AS system_view,
         pg_catalog.array_to_string(c.relacl::text[], ', ') AS acl,
     (SELECT pg_catalog.array_agg(provider || '=' || label) FROM pg_catalog.pg_seclabels sl1 WHERE sl1.objoid=c.oid AND sl1.objsubid=0) AS seclabels,
     substring(pg_catalog.array_to_string(c.reloptions, ',')
@@ -3066,7 +3036,7 @@ LEFT OUTER JOIN pg_catalog.pg_am am ON am.oid = c.relam
                 AND (pg_catalog.bpchar(r.ev_type) = '1'::bpchar)) )))
             AND (c.relkind = 'm'::char)
           )
-    AND c.oid = 34529::oid
+    AND c.oid = 36131::oid
 
 -- @ GET /browser/mview/nodes/<int:gid>/<int:sid>/<int:did>/<int:scid>/<int:vid>
 SELECT
@@ -3077,7 +3047,7 @@ FROM pg_catalog.pg_class c
 LEFT OUTER JOIN pg_catalog.pg_description des ON (des.objoid=c.oid and des.objsubid=0 AND des.classoid='pg_class'::regclass)
 WHERE
   c.relkind = 'm'
-    AND c.oid = 34529::oid
+    AND c.oid = 36131::oid
 
 -- @ GET /browser/mview/obj/<int:gid>/<int:sid>/<int:did>/<int:scid>/
 SELECT
@@ -3089,7 +3059,7 @@ SELECT
     CASE WHEN length(spcname::text) > 0 THEN spcname ELSE
         (SELECT sp.spcname FROM pg_catalog.pg_database dtb
         JOIN pg_catalog.pg_tablespace sp ON dtb.dattablespace=sp.oid
-        WHERE dtb.oid = 34499::oid)
+        WHERE dtb.oid = 36101::oid)
     END as spcname,
     (SELECT st.setting from pg_catalog.pg_show_all_settings() st
     WHERE st.name = 'default_table_access_method') as default_amname,
@@ -3205,7 +3175,7 @@ ORDER BY st.relname;
 -- @ GET /browser/mview/stats/<int:gid>/<int:sid>/<int:did>/<int:scid>/<int:vid>
 SELECT CASE WHEN (SELECT(count(extname) > 0) AS is_pgstattuple
             FROM pg_catalog.pg_extension WHERE extname = 'pgstattuple')
-        THEN (SELECT pg_catalog.has_table_privilege(current_user, 34529,
+        THEN (SELECT pg_catalog.has_table_privilege(current_user, 36131,
             'SELECT')) ELSE FALSE END
 
 -- @ GET /browser/mview/stats/<int:gid>/<int:sid>/<int:did>/<int:scid>/<int:vid>
@@ -3216,7 +3186,7 @@ FROM
     pg_catalog.pg_class c
     LEFT OUTER JOIN pg_catalog.pg_namespace nsp on nsp.oid = c.relnamespace
 WHERE
-    c.oid = 34529
+    c.oid = 36131
 
 -- @ GET /browser/mview/stats/<int:gid>/<int:sid>/<int:did>/<int:scid>/<int:vid>
 SELECT
@@ -3257,7 +3227,7 @@ JOIN
 JOIN
     pg_catalog.pg_class cl ON cl.oid=stat.relid
 WHERE
-    stat.relid = 34529::oid
+    stat.relid = 36131::oid
 
 -- @ GET /browser/operator/nodes/<int:gid>/<int:sid>/<int:did>/<int:scid>/
 SELECT op.oid, pg_catalog.pg_get_userbyid(op.oprowner) as owner,
@@ -3323,7 +3293,7 @@ SELECT rel.oid, rel.relname AS name,
     (CASE WHEN length(spc.spcname::text) > 0 THEN spc.spcname ELSE
     (SELECT sp.spcname FROM pg_catalog.pg_database dtb
     JOIN pg_catalog.pg_tablespace sp ON dtb.dattablespace=sp.oid
-    WHERE dtb.oid = 34499::oid)
+    WHERE dtb.oid = 36101::oid)
   	END) as spcname,
 	substring(pg_catalog.array_to_string(rel.reloptions, ',') FROM 'fillfactor=([0-9]*)') AS fillfactor,
 	(substring(pg_catalog.array_to_string(rel.reloptions, ',') FROM 'autovacuum_enabled=([a-z|0-9]*)'))::BOOL AS autovacuum_enabled,
@@ -3349,7 +3319,7 @@ SELECT rel.oid, rel.relname AS name,
 	rel.reloptions AS reloptions, tst.reloptions AS toast_reloptions, rel.reloftype, typ.typname,
 	typ.typrelid AS typoid, des.description, pg_catalog.pg_get_userbyid(rel.relowner) AS relowner, inh.inhdetachpending, am.amname
 FROM
-    (SELECT * FROM pg_catalog.pg_inherits WHERE inhparent = 34500::oid) inh
+    (SELECT * FROM pg_catalog.pg_inherits WHERE inhparent = 36102::oid) inh
     LEFT JOIN pg_catalog.pg_class rel ON inh.inhrelid = rel.oid
     LEFT JOIN pg_catalog.pg_namespace nsp ON rel.relnamespace = nsp.oid
     LEFT OUTER JOIN pg_catalog.pg_class tst ON tst.oid = rel.reltoastrelid
@@ -3365,7 +3335,7 @@ SELECT rel.oid, rel.relname AS name, rel.reltablespace AS spcoid,rel.relacl AS r
   (CASE WHEN length(spc.spcname::text) > 0 OR rel.relkind = 'p' THEN spc.spcname ELSE
     (SELECT sp.spcname FROM pg_catalog.pg_database dtb
     JOIN pg_catalog.pg_tablespace sp ON dtb.dattablespace=sp.oid
-    WHERE dtb.oid = 34499::oid)
+    WHERE dtb.oid = 36101::oid)
   END) as spcname,
   (select nspname FROM pg_catalog.pg_namespace WHERE oid = 2200::oid ) as parent_schema,
   nsp.nspname as schema,
@@ -3430,7 +3400,7 @@ FROM pg_catalog.pg_class rel
   LEFT JOIN pg_catalog.pg_type typ ON rel.reloftype=typ.oid
   LEFT JOIN pg_catalog.pg_inherits inh ON inh.inhrelid = rel.oid
   LEFT JOIN pg_catalog.pg_namespace nsp ON rel.relnamespace = nsp.oid
-WHERE rel.relispartition AND inh.inhparent = 34500::oid
+WHERE rel.relispartition AND inh.inhparent = 36102::oid
 ORDER BY rel.relname;
 
 -- @ GET /browser/pga_job/classes/<int:gid>/<int:sid>/
@@ -3495,7 +3465,7 @@ SELECT cls.oid,
     CASE WHEN length(spcname::text) > 0 THEN spcname ELSE
         (SELECT sp.spcname FROM pg_catalog.pg_database dtb
         JOIN pg_catalog.pg_tablespace sp ON dtb.dattablespace=sp.oid
-        WHERE dtb.oid = 34499::oid)
+        WHERE dtb.oid = 36101::oid)
     END as spcname,
     CASE contype
         WHEN 'p' THEN desp.description
@@ -3514,8 +3484,8 @@ LEFT JOIN pg_catalog.pg_depend dep ON (dep.classid = cls.tableoid AND dep.objid 
 LEFT OUTER JOIN pg_catalog.pg_constraint con ON (con.tableoid = dep.refclassid AND con.oid = dep.refobjid)
 LEFT OUTER JOIN pg_catalog.pg_description des ON (des.objoid=cls.oid AND des.classoid='pg_class'::regclass)
 LEFT OUTER JOIN pg_catalog.pg_description desp ON (desp.objoid=con.oid AND desp.objsubid = 0 AND desp.classoid='pg_constraint'::regclass)
-WHERE indrelid = 34500::oid
-AND cls.oid = 34504::oid
+WHERE indrelid = 36102::oid
+AND cls.oid = 36106::oid
 AND contype='p'
 ORDER BY cls.relname
 
@@ -3540,9 +3510,9 @@ LEFT OUTER JOIN pg_catalog.pg_constraint con ON (con.tableoid = dep.refclassid A
                                       con.oid = dep.refobjid)
 LEFT OUTER JOIN pg_catalog.pg_description des ON (des.objoid=cls.oid AND des.classoid='pg_class'::regclass)
 LEFT OUTER JOIN pg_catalog.pg_description desp ON (desp.objoid=con.oid AND desp.objsubid = 0 AND desp.classoid='pg_constraint'::regclass)
-WHERE indrelid = 34500::oid
+WHERE indrelid = 36102::oid
 AND contype='p'
-AND cls.oid = 34504::oid
+AND cls.oid = 36106::oid
 
 -- @ GET /browser/primary_key/stats/<int:gid>/<int:sid>/<int:did>/<int:scid>/<int:tid>/<int:cid>
 SELECT
@@ -3551,13 +3521,13 @@ SELECT
     idx_tup_fetch AS "Index tuples fetched",
     idx_blks_read AS "Index blocks read",
     idx_blks_hit AS "Index blocks hit",
-    pg_catalog.pg_relation_size(34504::OID) AS "Index size",
+    pg_catalog.pg_relation_size(36106::OID) AS "Index size",
     last_idx_scan AS "Last index scan"
 FROM
     pg_catalog.pg_stat_all_indexes stat
     JOIN pg_catalog.pg_statio_all_indexes statio ON stat.indexrelid = statio.indexrelid
     JOIN pg_catalog.pg_class cl ON cl.oid=stat.indexrelid
-    WHERE stat.indexrelid = 34504::OID
+    WHERE stat.indexrelid = 36106::OID
 
 -- @ GET /browser/procedure/exec_sql/<int:gid>/<int:sid>/<int:did>/<int:scid>/<int:fnid>
 SELECT
@@ -3608,7 +3578,7 @@ LEFT OUTER JOIN
 WHERE
     pr.prokind = 'p'
     AND typname NOT IN ('trigger', 'event_trigger')
-    AND pr.oid = 34554::oid
+    AND pr.oid = 36156::oid
 ORDER BY
     proname;
 
@@ -3659,7 +3629,7 @@ LEFT OUTER JOIN
     pg_catalog.pg_description des ON (des.objoid=pr.oid AND des.classoid='pg_proc'::regclass)
 WHERE
     pr.prokind = 'p'::char
-    AND pr.oid = 34554
+    AND pr.oid = 36156
     AND pronamespace = 2200::oid
     AND typname NOT IN ('trigger', 'event_trigger')
 ORDER BY
@@ -3667,7 +3637,7 @@ ORDER BY
 
 -- @ GET /browser/procedure/select_sql/<int:gid>/<int:sid>/<int:did>/<int:scid>/<int:fnid>
 SELECT
-    pg_catalog.pg_get_functiondef(34554::oid) AS func_def,
+    pg_catalog.pg_get_functiondef(36156::oid) AS func_def,
     COALESCE(pg_catalog.pg_get_function_identity_arguments(pr.oid), '') as
     func_with_identity_arguments,
     nspname,
@@ -3680,7 +3650,7 @@ JOIN
 WHERE
     pr.prokind = 'p'::char
     AND pronamespace = 2200::oid
-    AND pr.oid = 34554::oid;
+    AND pr.oid = 36156::oid;
 
 -- @ GET /browser/procedure/stats/<int:gid>/<int:sid>/<int:did>/<int:scid>/
 SELECT
@@ -4068,7 +4038,7 @@ SELECT
 FROM
     pg_catalog.pg_policy pl
 WHERE
-    pl.polrelid	 = 34500
+    pl.polrelid	 = 36102
 ORDER BY
     pl.polname;
 
@@ -4091,7 +4061,7 @@ JOIN pg_catalog.pg_namespace n ON n.nspname=rw.schemaname
 JOIN pg_catalog.pg_class rel on rel.relname=rw.tablename
 LEFT JOIN pg_catalog.pg_description des ON des.objoid = pl.oid AND des.classoid = 'pg_policy'::regclass
 WHERE
-      pl.polrelid = 34500;
+      pl.polrelid = 36102;
 
 -- @ GET /browser/rule/msql/<int:gid>/<int:sid>/<int:did>/<int:scid>/<int:tid>/<int:rid>
 SELECT
@@ -4152,7 +4122,7 @@ JOIN pg_catalog.pg_class cl ON cl.oid=rw.ev_class
 JOIN pg_catalog.pg_namespace nsp ON nsp.oid=cl.relnamespace
 LEFT OUTER JOIN pg_catalog.pg_description des ON (des.objoid=rw.oid AND des.classoid='pg_rewrite'::regclass)
 WHERE
-        ev_class = 34500
+        ev_class = 36102
   ORDER BY
     rw.rulename
 
@@ -4368,7 +4338,7 @@ FROM pg_catalog.pg_depend d1
     LEFT JOIN pg_catalog.pg_attribute att ON d2.refobjid=att.attrelid AND d2.refobjsubid=att.attnum
 WHERE d1.classid=(SELECT oid FROM pg_catalog.pg_class WHERE relname='pg_attrdef')
     AND d2.refobjid NOT IN (SELECT d3.refobjid FROM pg_catalog.pg_depend d3 WHERE d3.objid=d1.refobjid)
-    AND d1.refobjid=34544::oid
+    AND d1.refobjid=36146::oid
 
 -- @ GET /browser/sequence/msql/<int:gid>/<int:sid>/<int:did>/<int:scid>/<int:seid>
 SELECT
@@ -4390,7 +4360,7 @@ FROM pg_catalog.pg_class cl
 	LEFT JOIN pg_catalog.pg_attribute att ON dep.refobjid=att.attrelid AND dep.refobjsubid=att.attnum
 	LEFT JOIN pg_catalog.pg_class depcl ON depcl.oid = att.attrelid
 WHERE cl.relkind = 'S' AND cl.relnamespace  = 2200::oid
-AND cl.oid = 34544::oid ORDER BY cl.relname
+AND cl.oid = 36146::oid ORDER BY cl.relname
 
 -- @ GET /browser/sequence/msql/<int:gid>/<int:sid>/<int:did>/<int:scid>/<int:seid>
 SELECT 'relacl' as deftype, COALESCE(gt.rolname, 'PUBLIC') grantee, g.rolname grantor, pg_catalog.array_agg(privilege_type) as privileges, pg_catalog.array_agg(is_grantable) as grantable
@@ -4417,7 +4387,7 @@ FROM
             FROM pg_catalog.pg_class cl
             LEFT OUTER JOIN pg_catalog.pg_description des ON (des.objoid=cl.oid AND des.classoid='pg_class'::regclass)
             WHERE relkind = 'S' AND relnamespace  = 2200::oid
-            AND cl.oid = 34544::oid )) d
+            AND cl.oid = 36146::oid )) d
         ) d
     LEFT JOIN pg_catalog.pg_roles g ON (d.grantor = g.oid)
     LEFT JOIN pg_catalog.pg_roles gt ON (d.grantee = gt.oid)
@@ -4432,7 +4402,7 @@ LEFT OUTER JOIN pg_catalog.pg_description des ON (des.objoid=cl.oid
 WHERE
     relkind = 'S'
     AND relnamespace = 2200::oid
-    AND cl.oid = 34544::oid
+    AND cl.oid = 36146::oid
 ORDER BY relname
 
 -- @ GET /browser/sequence/obj/<int:gid>/<int:sid>/<int:did>/<int:scid>/
@@ -4468,7 +4438,7 @@ SELECT
     seqincrement AS increment_by,
     is_called
 FROM pg_catalog.pg_sequence, public.tickets
-WHERE seqrelid = 34544
+WHERE seqrelid = 36146
 
 -- @ GET /browser/sequence/stats/<int:gid>/<int:sid>/<int:did>/<int:scid>/
 SELECT
@@ -4488,7 +4458,7 @@ SELECT
 FROM
     pg_catalog.pg_statio_all_sequences
 WHERE
-    relid = 34544::OID
+    relid = 36146::OID
 
 -- @ GET /browser/server/children/<int:gid>/<int:sid>
 SELECT
@@ -4574,7 +4544,7 @@ WHERE
 -- @ GET /browser/subscription/nodes/<int:gid>/<int:sid>/<int:did>/
 SELECT oid, sub.subname AS name FROM pg_catalog.pg_subscription sub
 WHERE
-    sub.subdbid = 34499
+    sub.subdbid = 36101
 
 -- @ GET /browser/subscription/obj/<int:gid>/<int:sid>/<int:did>/
 SELECT  sub.oid as oid,
@@ -4607,7 +4577,7 @@ SELECT  sub.oid as oid,
 		pg_catalog.SPLIT_PART(pg_catalog.SPLIT_PART(subconninfo,'sslcrl=',2), ' ',1) as sslcrl
 FROM pg_catalog.pg_subscription sub join pg_catalog.pg_roles pga on sub.subowner= pga.oid
 WHERE
-    sub.subdbid = 34499;
+    sub.subdbid = 36101;
 
 -- @ GET /browser/subscription/stats/<int:gid>/<int:sid>/<int:did>/
 SELECT
@@ -4618,7 +4588,7 @@ SELECT
     stat.last_msg_send_time AS "Last message send time"
 FROM pg_catalog.pg_stat_subscription stat
 LEFT JOIN pg_catalog.pg_subscription sub ON sub.subname = stat.subname
-    WHERE sub.subdbid = 34499
+    WHERE sub.subdbid = 36101
 
 -- @ GET /browser/synonym/nodes/<int:gid>/<int:sid>/<int:did>/<int:scid>/
 SELECT s.oid, synname as name
@@ -4670,7 +4640,7 @@ SELECT
 FROM
     pg_catalog.pg_class c
 WHERE
-    c.oid = 34500::oid
+    c.oid = 36102::oid
 
 -- @ GET /browser/table/count_rows/<int:gid>/<int:sid>/<int:did>/<int:scid>/<int:tid>
 SELECT
@@ -4679,7 +4649,7 @@ FROM
     pg_catalog.pg_class c
 LEFT JOIN pg_catalog.pg_namespace nsp ON nsp.oid = c.relnamespace
 WHERE
-    c.oid = 34500::oid;
+    c.oid = 36102::oid;
 
 -- @ GET /browser/table/count_rows/<int:gid>/<int:sid>/<int:did>/<int:scid>/<int:tid>
 SELECT
@@ -4689,7 +4659,7 @@ FROM
 WHERE
     rel.relkind IN ('r','s','t','p')
     AND rel.relnamespace = 2200::oid
-    AND rel.oid = 34500::oid;
+    AND rel.oid = 36102::oid;
 
 -- @ GET /browser/table/count_rows/<int:gid>/<int:sid>/<int:did>/<int:scid>/<int:tid>
 SELECT COUNT(*)::text FROM public.customers;
@@ -4702,7 +4672,7 @@ SELECT rel.oid, rel.relname AS name, rel.reltablespace AS spcoid,rel.relacl AS r
   (CASE WHEN length(spc.spcname::text) > 0 OR rel.relkind = 'p' THEN spc.spcname ELSE
     (SELECT sp.spcname FROM pg_catalog.pg_database dtb
     JOIN pg_catalog.pg_tablespace sp ON dtb.dattablespace=sp.oid
-    WHERE dtb.oid = 34499::oid)
+    WHERE dtb.oid = 36101::oid)
   END) as spcname,
   (CASE rel.relreplident
           WHEN 'd' THEN 'default'
@@ -4763,7 +4733,7 @@ SELECT rel.oid, rel.relname AS name, rel.reltablespace AS spcoid,rel.relacl AS r
 	(SELECT pg_catalog.array_agg(provider || '=' || label) FROM pg_catalog.pg_seclabels sl1 WHERE sl1.objoid=rel.oid AND sl1.objsubid=0) AS seclabels,
 	(CASE WHEN rel.oid <= 16383::oid THEN true ElSE false END) AS is_sys_table
 	-- Added for partition table
-    , (CASE WHEN rel.relkind = 'p' THEN pg_catalog.pg_get_partkeydef(34500::oid) ELSE '' END) AS partition_scheme FROM pg_catalog.pg_class rel
+    , (CASE WHEN rel.relkind = 'p' THEN pg_catalog.pg_get_partkeydef(36102::oid) ELSE '' END) AS partition_scheme FROM pg_catalog.pg_class rel
   LEFT OUTER JOIN pg_catalog.pg_tablespace spc on spc.oid=rel.reltablespace
   LEFT OUTER JOIN pg_catalog.pg_description des ON (des.objoid=rel.oid AND des.objsubid=0 AND des.classoid='pg_class'::regclass)
   LEFT OUTER JOIN pg_catalog.pg_constraint con ON con.conrelid=rel.oid AND con.contype='p'
@@ -4772,7 +4742,7 @@ SELECT rel.oid, rel.relname AS name, rel.reltablespace AS spcoid,rel.relacl AS r
   LEFT OUTER JOIN pg_catalog.pg_am am ON am.oid = rel.relam
 WHERE rel.relkind IN ('r','s','t','p') AND rel.relnamespace = 2200::oid
 AND NOT rel.relispartition
-  AND rel.oid = 34500::oid ORDER BY rel.relname;
+  AND rel.oid = 36102::oid ORDER BY rel.relname;
 
 -- @ GET /browser/table/dependent/<int:gid>/<int:sid>/<int:did>/<int:scid>/<int:tid>
 SELECT
@@ -4781,7 +4751,7 @@ FROM pg_catalog.pg_depend dep
     LEFT JOIN pg_catalog.pg_depend d2 ON dep.objid=d2.objid AND dep.refobjid != d2.refobjid
     LEFT JOIN pg_catalog.pg_class ref ON ref.oid=d2.refobjid
     LEFT JOIN pg_catalog.pg_attribute att ON d2.refclassid=att.attrelid AND d2.refobjsubid=att.attnum
-    WHERE dep.refobjid=34500::OID AND
+    WHERE dep.refobjid=36102::OID AND
     dep.classid=(SELECT oid FROM pg_catalog.pg_class WHERE relname='pg_attrdef') AND
     dep.refobjid NOT IN (SELECT d3.refobjid FROM pg_catalog.pg_depend d3 WHERE d3.objid=d2.refobjid)
 
@@ -4837,7 +4807,7 @@ JOIN
 	attrelid, pg_catalog.array_agg(attname) attnames, pg_catalog.array_agg(atttypid) atttypes
 FROM
 	(SELECT * FROM pg_catalog.pg_attribute
-	  WHERE attrelid = 34500 AND attnum > 0
+	  WHERE attrelid = 36102 AND attnum > 0
 	  ORDER BY attrelid, attnum) attributes
 GROUP BY attrelid) current_table ON current_table.attrelid != all_tables.oid
   AND current_table.attnames = all_tables.attnames
@@ -4896,7 +4866,7 @@ JOIN
 LEFT OUTER JOIN
     pg_catalog.pg_attrdef def ON adrelid=a.attrelid AND adnum=a.attnum
 WHERE
-    c.oid = 34559::OID
+    c.oid = 36161::OID
 
 -- @ GET /browser/table/get_op_class/<int:gid>/<int:sid>/<int:did>/<int:scid>/
 SELECT opcname,  opcmethod
@@ -4977,7 +4947,7 @@ FROM
           LEFT OUTER JOIN pg_catalog.pg_class tst ON tst.oid = rel.reltoastrelid
           LEFT JOIN pg_catalog.pg_type typ ON rel.reloftype=typ.oid
         WHERE rel.relkind IN ('r','s','t','p') AND rel.relnamespace = 2200::oid
-            AND rel.oid = 34500::oid
+            AND rel.oid = 36102::oid
     ) acl,
     (SELECT (d).grantee AS grantee, (d).grantor AS grantor, (d).is_grantable
         AS is_grantable, (d).privilege_type AS privilege_type FROM (SELECT
@@ -4988,7 +4958,7 @@ FROM
           LEFT OUTER JOIN pg_catalog.pg_class tst ON tst.oid = rel.reltoastrelid
           LEFT JOIN pg_catalog.pg_type typ ON rel.reloftype=typ.oid
         WHERE rel.relkind IN ('r','s','t','p') AND rel.relnamespace = 2200::oid
-            AND rel.oid = 34500::oid
+            AND rel.oid = 36102::oid
         ) a ORDER BY privilege_type) d
     ) d
   LEFT JOIN pg_catalog.pg_roles g ON (d.grantor = g.oid)
@@ -5013,7 +4983,7 @@ GROUP BY t.main_oid;
 
 -- @ GET /browser/table/insert_sql/<int:gid>/<int:sid>/<int:did>/<int:scid>/<int:tid>
 SELECT * FROM (
-SELECT  pg_catalog.pg_get_indexdef(34508 , 1 , true) AS column, 0 AS dummy
+SELECT  pg_catalog.pg_get_indexdef(36110 , 1 , true) AS column, 0 AS dummy
 ) tmp
 ORDER BY dummy
 
@@ -5029,7 +4999,7 @@ FROM (
       pg_catalog.unnest(ARRAY(SELECT pg_catalog.generate_series(1, i.indnatts) AS n)) attnum
     FROM
       pg_catalog.pg_index i
-    WHERE i.indexrelid = 34508::OID
+    WHERE i.indexrelid = 36110::OID
 ) i JOIN pg_catalog.pg_attribute a
 ON (a.attrelid = i.indrelid AND i.table_colnum = a.attnum)
 WHERE i.attnum > i.indnkeyatts
@@ -5062,14 +5032,14 @@ FROM pg_catalog.pg_class rel
     LEFT OUTER JOIN pg_catalog.pg_description des ON (des.objoid=rel.oid AND des.objsubid=0 AND des.classoid='pg_class'::regclass)
     WHERE rel.relkind IN ('r','s','t','p') AND rel.relnamespace = 2200::oid
     AND NOT rel.relispartition
-     AND rel.oid = 34500::OID     ORDER BY rel.relname;
+     AND rel.oid = 36102::OID     ORDER BY rel.relname;
 
 -- @ GET /browser/table/obj/<int:gid>/<int:sid>/<int:did>/<int:scid>/
 SELECT rel.oid, rel.relname AS name, rel.reltablespace AS spcoid,rel.relacl AS relacl_str,
   (CASE WHEN length(spc.spcname::text) > 0 OR rel.relkind = 'p' THEN spc.spcname ELSE
     (SELECT sp.spcname FROM pg_catalog.pg_database dtb
     JOIN pg_catalog.pg_tablespace sp ON dtb.dattablespace=sp.oid
-    WHERE dtb.oid = 34499::oid)
+    WHERE dtb.oid = 36101::oid)
   END) as spcname,
   (CASE rel.relreplident
           WHEN 'd' THEN 'default'
@@ -5159,8 +5129,8 @@ FROM pg_catalog.pg_trigger t
     LEFT OUTER JOIN pg_catalog.pg_proc p ON p.oid=t.tgfoid
     LEFT OUTER JOIN pg_catalog.pg_language l ON l.oid=p.prolang
 WHERE NOT tgisinternal
-    AND tgrelid = 34500::OID
-    AND t.oid = 34556::OID
+    AND tgrelid = 36102::OID
+    AND t.oid = 36158::OID
 ORDER BY tgname;
 
 -- @ GET /browser/table/sql/<int:gid>/<int:sid>/<int:did>/<int:scid>/<int:tid>
@@ -5173,7 +5143,7 @@ FROM pg_catalog.pg_proc p, pg_catalog.pg_namespace n, pg_catalog.pg_language l
     -- If Show SystemObjects is not true
         AND (nspname NOT LIKE 'pg\_%' AND nspname NOT in ('information_schema'))
         -- Find function for specific OID
-        AND p.oid = 34555::OID
+        AND p.oid = 36157::OID
         ORDER BY nspname ASC, proname ASC
 
 -- @ GET /browser/table/sql/<int:gid>/<int:sid>/<int:did>/<int:scid>/<int:tid>
@@ -5195,7 +5165,7 @@ JOIN pg_catalog.pg_namespace n ON n.nspname=rw.schemaname
 JOIN pg_catalog.pg_class rel on rel.relname=rw.tablename
 LEFT JOIN pg_catalog.pg_description des ON des.objoid = pl.oid AND des.classoid = 'pg_policy'::regclass
 WHERE
-      pl.oid = 34558 and n.oid = 2200 and rel.oid = 34512;
+      pl.oid = 36160 and n.oid = 2200 and rel.oid = 36114;
 
 -- @ GET /browser/table/stats/<int:gid>/<int:sid>/<int:did>/<int:scid>/
 SELECT
@@ -5269,7 +5239,7 @@ JOIN
 JOIN
     pg_catalog.pg_class cl ON cl.oid=stat.relid
 WHERE
-    stat.relid = 34500::oid
+    stat.relid = 36102::oid
 
 -- @ GET /browser/tablespace/dependent/<int:gid>/<int:sid>/<int:tsid>
 SELECT datname,
@@ -5377,8 +5347,8 @@ FROM pg_catalog.pg_trigger t
 	LEFT OUTER JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
 	LEFT OUTER JOIN pg_catalog.pg_language l ON l.oid=p.prolang
 WHERE NOT tgisinternal
-    AND tgrelid = 34500::OID
-    AND t.oid = 34556::OID
+    AND tgrelid = 36102::OID
+    AND t.oid = 36158::OID
 
 -- @ GET /browser/trigger/children/<int:gid>/<int:sid>/<int:did>/<int:scid>/<int:tid>/<int:trid>
 SELECT
@@ -5394,7 +5364,7 @@ LEFT OUTER JOIN
     pg_catalog.pg_description des ON (des.objoid=pr.oid AND des.classoid='pg_proc'::regclass)
 WHERE
     pr.prokind IN ('f', 'w')
-    AND pr.oid = 34555
+    AND pr.oid = 36157
     AND pronamespace = 2200::oid
     AND typname IN ('trigger', 'event_trigger')
     AND lanname NOT IN ('edbspl', 'sql', 'internal')
@@ -5418,8 +5388,8 @@ SELECT t.oid, t.tgname as name, t.tgenabled AS is_enable_trigger, des.descriptio
 FROM pg_catalog.pg_trigger t
     LEFT OUTER JOIN pg_catalog.pg_description des ON (des.objoid=t.oid AND des.classoid='pg_trigger'::regclass)
 WHERE NOT tgisinternal
-    AND tgrelid = 34500::OID
-    AND t.oid = 34556::OID
+    AND tgrelid = 36102::OID
+    AND t.oid = 36158::OID
     ORDER BY tgname;
 
 -- @ GET /browser/trigger/obj/<int:gid>/<int:sid>/<int:did>/<int:scid>/<int:tid>/
@@ -5439,7 +5409,7 @@ FROM pg_catalog.pg_trigger t
     LEFT OUTER JOIN pg_catalog.pg_proc p ON p.oid=t.tgfoid
     LEFT OUTER JOIN pg_catalog.pg_language l ON l.oid=p.prolang
 WHERE NOT tgisinternal
-    AND tgrelid = 34500::OID
+    AND tgrelid = 36102::OID
 ORDER BY tgname;
 
 -- @ GET /browser/trigger_function/exec_sql/<int:gid>/<int:sid>/<int:did>/<int:scid>/<int:fnid>
@@ -5473,7 +5443,7 @@ WHERE
     pr.prokind IN ('f', 'w')
     AND typname IN ('trigger', 'event_trigger')
     AND lanname NOT IN ('edbspl', 'sql', 'internal')
-    AND pr.oid = 34554::oid
+    AND pr.oid = 36156::oid
 ORDER BY
     proname;
 
@@ -5589,7 +5559,7 @@ LEFT JOIN pg_catalog.pg_ts_template ftst ON ftst.oid=dep.refobjid
 LEFT JOIN pg_catalog.pg_namespace ftstns ON ftst.tmplnamespace=ftstns.oid
 LEFT JOIN pg_catalog.pg_extension ext ON ext.oid=dep.refobjid
 LEFT JOIN pg_catalog.pg_policy pl ON pl.oid=dep.refobjid
-WHERE (dep.objid=34500::oid OR dep.objid=(select typrelid             from pg_catalog.pg_type where oid = 34500::oid)) AND
+WHERE (dep.objid=36102::oid OR dep.objid=(select typrelid             from pg_catalog.pg_type where oid = 36102::oid)) AND
 refclassid IN ( SELECT oid FROM pg_catalog.pg_class WHERE relname IN
    ('pg_class', 'pg_constraint', 'pg_conversion', 'pg_language', 'pg_proc', 'pg_rewrite', 'pg_namespace',
    'pg_trigger', 'pg_type', 'pg_attrdef', 'pg_event_trigger', 'pg_foreign_server', 'pg_foreign_data_wrapper',
@@ -5607,14 +5577,14 @@ LEFT JOIN pg_catalog.pg_class cl ON dep.refobjid=cl.oid
 LEFT JOIN pg_catalog.pg_attribute att ON dep.refobjid=att.attrelid AND dep.refobjsubid=att.attnum
 LEFT JOIN pg_catalog.pg_namespace nsc ON cl.relnamespace=nsc.oid
 LEFT JOIN pg_catalog.pg_attrdef ad ON ad.adrelid=att.attrelid AND ad.adnum=att.attnum
-WHERE dep.objid IN (SELECT oid FROM pg_catalog.pg_rewrite WHERE ev_class=34500) AND cl.relkind not in ('v', 'm')
+WHERE dep.objid IN (SELECT oid FROM pg_catalog.pg_rewrite WHERE ev_class=36102) AND cl.relkind not in ('v', 'm')
 ORDER BY refclassid, relkind
 
 -- @ GET /browser/type/dependency/<int:gid>/<int:sid>/<int:did>/<int:scid>/<int:tid>
 SELECT rolname AS refname, refclassid, deptype
 FROM pg_catalog.pg_shdepend dep
 LEFT JOIN pg_catalog.pg_roles r ON refclassid=1260 AND refobjid=r.oid
-WHERE (dep.objid=34500::oid OR dep.objid=(select typrelid             from pg_catalog.pg_type where oid = 34500::oid))
+WHERE (dep.objid=36102::oid OR dep.objid=(select typrelid             from pg_catalog.pg_type where oid = 36102::oid))
  AND dep.dbid = (SELECT oid FROM pg_catalog.pg_database WHERE datname = 'shop')
 ORDER BY 1
 
@@ -5714,7 +5684,7 @@ FROM pg_catalog.pg_type t
     LEFT OUTER JOIN pg_catalog.pg_description des ON (des.objoid=t.oid AND des.classoid='pg_type'::regclass)
     LEFT OUTER JOIN pg_catalog.pg_namespace nsp ON nsp.oid = t.typnamespace
 WHERE t.typtype != 'd' AND t.typname NOT LIKE E'\\_%' AND t.typnamespace = 2200::oid
-    AND t.oid = 34500::oid
+    AND t.oid = 36102::oid
     AND ct.oid is NULL
 ORDER BY t.typname;
 
@@ -5727,7 +5697,7 @@ FROM pg_catalog.pg_type t
     LEFT OUTER JOIN pg_catalog.pg_namespace nsp ON nsp.oid = t.typnamespace
     LEFT OUTER JOIN pg_catalog.pg_description des ON (des.objoid=t.oid AND des.classoid='pg_type'::regclass)
 WHERE t.typtype != 'd' AND t.typname NOT LIKE E'\\_%' AND t.typnamespace = 2200::oid
-    AND t.oid = 34500::oid
+    AND t.oid = 36102::oid
     AND ct.oid is NULL
 ORDER BY t.typname;
 
@@ -5787,7 +5757,7 @@ SELECT
     pg_catalog.pg_get_userbyid(c.relowner) AS owner,
     pg_catalog.array_to_string(c.relacl::text[], ', ') AS acl,
     pg_catalog.pg_get_viewdef(c.oid, true) AS definition,
-            CASE WHEN 34529 <= 16383 THEN True ELSE False END AS system_view,
+            CASE WHEN 36131 <= 16383 THEN True ELSE False END AS system_view,
         (SELECT
         pg_catalog.array_agg(provider || '=' || label)
      FROM
@@ -5815,7 +5785,7 @@ LEFT OUTER JOIN pg_catalog.pg_description des ON (des.objoid=c.oid and des.objsu
                 AND (bpchar(r.ev_type) = '1'::bpchar)) )))
             AND (c.relkind = 'v'::char)
           )
-    AND c.oid = 34529::oid
+    AND c.oid = 36131::oid
 
 -- @ GET /browser/view/obj/<int:gid>/<int:sid>/<int:did>/<int:scid>/
 SELECT
@@ -5891,7 +5861,7 @@ FROM
          LEFT OUTER JOIN pg_catalog.pg_shdescription descr ON
             (cl.oid=descr.objoid AND descr.classoid='pg_class'::regclass)
          WHERE
-            cl.oid = 34529::OID AND relkind = 'v'
+            cl.oid = 36131::OID AND relkind = 'v'
         ) acl,
         pg_catalog.aclexplode(relacl) d
     ) d
@@ -5923,7 +5893,7 @@ SELECT DISTINCT ON (cls.relname)
               SELECT sp.spcname
               FROM pg_catalog.pg_database dtb
               JOIN pg_catalog.pg_tablespace sp ON dtb.dattablespace = sp.oid
-              WHERE dtb.oid = 34499::oid
+              WHERE dtb.oid = 36101::oid
               LIMIT 1
           )
       END, 'pg_default'
@@ -5973,7 +5943,7 @@ SELECT DISTINCT ON (cls.relname)
     LEFT JOIN pg_catalog.pg_constraint con ON con.tableoid = dep.refclassid AND con.oid = dep.refobjid
     LEFT JOIN pg_catalog.pg_description des ON des.objoid = cls.oid AND des.classoid = 'pg_class'::regclass
     LEFT JOIN pg_catalog.pg_description desp ON desp.objoid = con.oid AND desp.objsubid = 0 AND desp.classoid = 'pg_constraint'::regclass
-WHERE idx.indrelid = 34529::OID
+WHERE idx.indrelid = 36131::OID
         AND con.conname IS NULL
         ORDER BY cls.relname;
 
@@ -6057,7 +6027,7 @@ SELECT
 FROM
     pg_catalog.pg_stat_activity
 WHERE
-    datname = (SELECT datname FROM pg_catalog.pg_database WHERE oid = 34499)ORDER BY pid
+    datname = (SELECT datname FROM pg_catalog.pg_database WHERE oid = 36101)ORDER BY pid
 
 -- @ GET /dashboard/activity/<int:sid>/<int:did>
 /*pga4dash*/
@@ -6081,7 +6051,7 @@ FROM
     pg_catalog.pg_locks l
     LEFT OUTER JOIN pg_catalog.pg_database d ON (l.database = d.oid)
 WHERE
-    datname = (SELECT datname FROM pg_catalog.pg_database WHERE oid = 34499)ORDER BY
+    datname = (SELECT datname FROM pg_catalog.pg_database WHERE oid = 36101)ORDER BY
     pid, locktype
 
 -- @ GET /dashboard/activity/<int:sid>/<int:did>
@@ -6095,7 +6065,7 @@ SELECT
 FROM
     pg_catalog.pg_prepared_xacts
 WHERE
-    database = (SELECT datname FROM pg_catalog.pg_database WHERE oid = 34499)ORDER BY
+    database = (SELECT datname FROM pg_catalog.pg_database WHERE oid = 36101)ORDER BY
     gid, database, owner
 
 -- @ GET /dashboard/check_extension/system_statistics/<int:sid>

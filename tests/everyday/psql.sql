@@ -31,7 +31,7 @@ SELECT * FROM kinds
 
 -- @ \gdesc
 SELECT name AS "Column", pg_catalog.format_type(tp, tpm) AS "Type"
-FROM (VALUES ('id', '23'::pg_catalog.oid, -1),('at', '1184'::pg_catalog.oid, -1),('wall', '1114'::pg_catalog.oid, -1),('day', '1082'::pg_catalog.oid, -1),('span', '1186'::pg_catalog.oid, -1),('tags', '1009'::pg_catalog.oid, -1),('grid', '1007'::pg_catalog.oid, -1),('doc', '3802'::pg_catalog.oid, -1),('raw', '17'::pg_catalog.oid, -1),('uid', '2950'::pg_catalog.oid, -1),('amount', '1700'::pg_catalog.oid, 786440),('ratio', '701'::pg_catalog.oid, -1),('yes', '16'::pg_catalog.oid, -1),('state', '33775'::pg_catalog.oid, -1),('net', '869'::pg_catalog.oid, -1),('span4', '3904'::pg_catalog.oid, -1)) s(name, tp, tpm)
+FROM (VALUES ('id', '23'::pg_catalog.oid, -1),('at', '1184'::pg_catalog.oid, -1),('wall', '1114'::pg_catalog.oid, -1),('day', '1082'::pg_catalog.oid, -1),('span', '1186'::pg_catalog.oid, -1),('tags', '1009'::pg_catalog.oid, -1),('grid', '1007'::pg_catalog.oid, -1),('doc', '3802'::pg_catalog.oid, -1),('raw', '17'::pg_catalog.oid, -1),('uid', '2950'::pg_catalog.oid, -1),('amount', '1700'::pg_catalog.oid, 786440),('ratio', '701'::pg_catalog.oid, -1),('yes', '16'::pg_catalog.oid, -1),('state', '35377'::pg_catalog.oid, -1),('net', '869'::pg_catalog.oid, -1),('span4', '3904'::pg_catalog.oid, -1)) s(name, tp, tpm)
 
 -- @ FETCH_COUNT
 SELECT n FROM big WHERE n < 5000 ORDER BY n;
@@ -56,9 +56,6 @@ SELECT 1 AS a, 2 AS b, 3 AS c
 
 -- @ \gexec
 SELECT 'SELECT 7'
-
--- @ \gexec
-SELECT 7
 
 -- @ \bind
 SELECT $1::int + $2::int
@@ -112,7 +109,7 @@ SELECT c.relchecks, c.relkind, c.relhasindex, c.relhasrules, c.relhastriggers, c
 FROM pg_catalog.pg_class c
  LEFT JOIN pg_catalog.pg_class tc ON (c.reltoastrelid = tc.oid)
 LEFT JOIN pg_catalog.pg_am am ON (c.relam = am.oid)
-WHERE c.oid = '33729';
+WHERE c.oid = '35331';
 
 -- @ \d
 SELECT a.attname,
@@ -126,7 +123,7 @@ SELECT a.attname,
   a.attidentity,
   a.attgenerated
 FROM pg_catalog.pg_attribute a
-WHERE a.attrelid = '33729' AND a.attnum > 0 AND NOT a.attisdropped
+WHERE a.attrelid = '35331' AND a.attnum > 0 AND NOT a.attisdropped
 ORDER BY a.attnum;
 
 -- @ \d
@@ -134,13 +131,13 @@ SELECT c2.relname, i.indisprimary, i.indisunique, i.indisclustered, i.indisvalid
   pg_catalog.pg_get_constraintdef(con.oid, true), contype, condeferrable, condeferred, i.indisreplident, c2.reltablespace, con.conperiod
 FROM pg_catalog.pg_class c, pg_catalog.pg_class c2, pg_catalog.pg_index i
   LEFT JOIN pg_catalog.pg_constraint con ON (conrelid = i.indrelid AND conindid = i.indexrelid AND contype IN ('p','u','x'))
-WHERE c.oid = '33729' AND c.oid = i.indrelid AND i.indexrelid = c2.oid
+WHERE c.oid = '35331' AND c.oid = i.indrelid AND i.indexrelid = c2.oid
 ORDER BY i.indisprimary DESC, c2.relname;
 
 -- @ \d
 SELECT r.conname, pg_catalog.pg_get_constraintdef(r.oid, true)
 FROM pg_catalog.pg_constraint r
-WHERE r.conrelid = '33729' AND r.contype = 'c'
+WHERE r.conrelid = '35331' AND r.contype = 'c'
 ORDER BY 1;
 
 -- @ \d
@@ -148,7 +145,7 @@ SELECT true as sametable, conname,
   pg_catalog.pg_get_constraintdef(r.oid, true) as condef,
   conrelid::pg_catalog.regclass AS ontable
 FROM pg_catalog.pg_constraint r
-WHERE r.conrelid = '33729' AND r.contype = 'f'
+WHERE r.conrelid = '35331' AND r.contype = 'f'
      AND conparentid = 0
 ORDER BY conname
 
@@ -156,8 +153,8 @@ ORDER BY conname
 SELECT conname, conrelid::pg_catalog.regclass AS ontable,
        pg_catalog.pg_get_constraintdef(oid, true) AS condef
   FROM pg_catalog.pg_constraint c
- WHERE confrelid IN (SELECT pg_catalog.pg_partition_ancestors('33729')
-                     UNION ALL VALUES ('33729'::pg_catalog.regclass))
+ WHERE confrelid IN (SELECT pg_catalog.pg_partition_ancestors('35331')
+                     UNION ALL VALUES ('35331'::pg_catalog.regclass))
        AND contype = 'f' AND conparentid = 0
 ORDER BY conname;
 
@@ -173,7 +170,7 @@ SELECT pol.polname, pol.polpermissive,
     WHEN 'd' THEN 'DELETE'
     END AS cmd
 FROM pg_catalog.pg_policy pol
-WHERE pol.polrelid = '33729' ORDER BY 1;
+WHERE pol.polrelid = '35331' ORDER BY 1;
 
 -- @ \d
 SELECT oid, stxrelid::pg_catalog.regclass, stxnamespace::pg_catalog.regnamespace::pg_catalog.text AS nsp, stxname,
@@ -183,7 +180,7 @@ pg_catalog.pg_get_statisticsobjdef_columns(oid) AS columns,
   'm' = any(stxkind) AS mcv_enabled,
 stxstattarget
 FROM pg_catalog.pg_statistic_ext
-WHERE stxrelid = '33729'
+WHERE stxrelid = '35331'
 ORDER BY nsp, stxname;
 
 -- @ \d
@@ -193,7 +190,7 @@ SELECT pubname
 FROM pg_catalog.pg_publication p
      JOIN pg_catalog.pg_publication_namespace pn ON p.oid = pn.pnpubid
      JOIN pg_catalog.pg_class pc ON pc.relnamespace = pn.pnnspid
-WHERE pc.oid ='33729' and pg_catalog.pg_relation_is_publishable('33729')
+WHERE pc.oid ='35331' and pg_catalog.pg_relation_is_publishable('35331')
 UNION
 SELECT pubname
      , pg_get_expr(pr.prqual, c.oid)
@@ -205,13 +202,13 @@ SELECT pubname
         ELSE NULL END) FROM pg_catalog.pg_publication p
      JOIN pg_catalog.pg_publication_rel pr ON p.oid = pr.prpubid
      JOIN pg_catalog.pg_class c ON c.oid = pr.prrelid
-WHERE pr.prrelid = '33729'
+WHERE pr.prrelid = '35331'
 UNION
 SELECT pubname
      , NULL
      , NULL
 FROM pg_catalog.pg_publication p
-WHERE p.puballtables AND pg_catalog.pg_relation_is_publishable('33729')
+WHERE p.puballtables AND pg_catalog.pg_relation_is_publishable('35331')
 ORDER BY 1;
 
 -- @ \d
@@ -225,20 +222,20 @@ SELECT t.tgname, pg_catalog.pg_get_triggerdef(t.oid, true), t.tgenabled, t.tgisi
      ORDER BY a.depth LIMIT 1)
   END AS parent
 FROM pg_catalog.pg_trigger t
-WHERE t.tgrelid = '33729' AND (NOT t.tgisinternal OR (t.tgisinternal AND t.tgenabled = 'D'))
+WHERE t.tgrelid = '35331' AND (NOT t.tgisinternal OR (t.tgisinternal AND t.tgenabled = 'D'))
 ORDER BY 1;
 
 -- @ \d
 SELECT c.oid::pg_catalog.regclass
 FROM pg_catalog.pg_class c, pg_catalog.pg_inherits i
-WHERE c.oid = i.inhparent AND i.inhrelid = '33729'
+WHERE c.oid = i.inhparent AND i.inhrelid = '35331'
   AND c.relkind != 'p' AND c.relkind != 'I'
 ORDER BY inhseqno;
 
 -- @ \d
 SELECT c.oid::pg_catalog.regclass, c.relkind, inhdetachpending, pg_catalog.pg_get_expr(c.relpartbound, c.oid)
 FROM pg_catalog.pg_class c, pg_catalog.pg_inherits i
-WHERE c.oid = i.inhrelid AND i.inhparent = '33729'
+WHERE c.oid = i.inhrelid AND i.inhparent = '35331'
 ORDER BY pg_catalog.pg_get_expr(c.relpartbound, c.oid) = 'DEFAULT', c.oid::pg_catalog.regclass::pg_catalog.text;
 
 -- @ \d
@@ -247,7 +244,7 @@ SELECT c.relchecks, c.relkind, c.relhasindex, c.relhasrules, c.relhastriggers, c
 FROM pg_catalog.pg_class c
  LEFT JOIN pg_catalog.pg_class tc ON (c.reltoastrelid = tc.oid)
 LEFT JOIN pg_catalog.pg_am am ON (c.relam = am.oid)
-WHERE c.oid = '33729';
+WHERE c.oid = '35331';
 
 -- @ \d
 SELECT a.attname,
@@ -265,7 +262,7 @@ SELECT a.attname,
   CASE WHEN a.attstattarget=-1 THEN NULL ELSE a.attstattarget END AS attstattarget,
   pg_catalog.col_description(a.attrelid, a.attnum)
 FROM pg_catalog.pg_attribute a
-WHERE a.attrelid = '33729' AND a.attnum > 0 AND NOT a.attisdropped
+WHERE a.attrelid = '35331' AND a.attnum > 0 AND NOT a.attisdropped
 ORDER BY a.attnum;
 
 -- @ \d
@@ -276,7 +273,7 @@ FROM pg_catalog.pg_constraint c JOIN
   pg_catalog.pg_attribute a ON
     (a.attrelid = c.conrelid AND a.attnum = c.conkey[1])
 WHERE c.contype = 'n' AND
-  c.conrelid = '33729'::pg_catalog.regclass
+  c.conrelid = '35331'::pg_catalog.regclass
 ORDER BY a.attnum
 
 -- @ \d
@@ -293,27 +290,27 @@ SELECT a.attname,
   a.attstorage,
   pg_catalog.col_description(a.attrelid, a.attnum)
 FROM pg_catalog.pg_attribute a
-WHERE a.attrelid = '33758' AND a.attnum > 0 AND NOT a.attisdropped
+WHERE a.attrelid = '35360' AND a.attnum > 0 AND NOT a.attisdropped
 ORDER BY a.attnum;
 
 -- @ \d
-SELECT pg_catalog.pg_get_viewdef('33758'::pg_catalog.oid, true);
+SELECT pg_catalog.pg_get_viewdef('35360'::pg_catalog.oid, true);
 
 -- @ \d
 SELECT r.rulename, trim(trailing ';' from pg_catalog.pg_get_ruledef(r.oid, true))
 FROM pg_catalog.pg_rewrite r
-WHERE r.ev_class = '33758' AND r.rulename != '_RETURN' ORDER BY 1;
+WHERE r.ev_class = '35360' AND r.rulename != '_RETURN' ORDER BY 1;
 
 -- @ \d
-SELECT pg_catalog.pg_get_partkeydef('33752'::pg_catalog.oid);
+SELECT pg_catalog.pg_get_partkeydef('35354'::pg_catalog.oid);
 
 -- @ \d
-SELECT conrelid = '33752'::pg_catalog.regclass AS sametable,
+SELECT conrelid = '35354'::pg_catalog.regclass AS sametable,
        conname,
        pg_catalog.pg_get_constraintdef(oid, true) AS condef,
        conrelid::pg_catalog.regclass AS ontable
   FROM pg_catalog.pg_constraint,
-       pg_catalog.pg_partition_ancestors('33752')
+       pg_catalog.pg_partition_ancestors('35354')
  WHERE conrelid = relid AND contype = 'f' AND conparentid = 0
 ORDER BY sametable DESC, conname;
 
@@ -322,7 +319,7 @@ SELECT inhparent::pg_catalog.regclass,
   pg_catalog.pg_get_expr(c.relpartbound, c.oid),
   inhdetachpending
 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_inherits i ON c.oid = inhrelid
-WHERE c.oid = '33755';
+WHERE c.oid = '35357';
 
 -- @ \d
 SELECT pg_catalog.format_type(seqtypid, NULL) AS "Type",
@@ -333,7 +330,7 @@ SELECT pg_catalog.format_type(seqtypid, NULL) AS "Type",
        CASE WHEN seqcycle THEN 'yes' ELSE 'no' END AS "Cycles?",
        seqcache AS "Cache"
 FROM pg_catalog.pg_sequence
-WHERE seqrelid = '33773';
+WHERE seqrelid = '35375';
 
 -- @ \d
 SELECT pg_catalog.quote_ident(nspname) || '.' ||
@@ -348,16 +345,16 @@ INNER JOIN pg_catalog.pg_attribute a ON (
  a.attnum=d.refobjsubid)
 WHERE d.classid='pg_catalog.pg_class'::pg_catalog.regclass
  AND d.refclassid='pg_catalog.pg_class'::pg_catalog.regclass
- AND d.objid='33773'
+ AND d.objid='35375'
  AND d.deptype IN ('a', 'i')
 
 -- @ \d
 SELECT a.attname,
   pg_catalog.format_type(a.atttypid, a.atttypmod),
-  CASE WHEN a.attnum <= (SELECT i.indnkeyatts FROM pg_catalog.pg_index i WHERE i.indexrelid = '33737') THEN 'yes' ELSE 'no' END AS is_key,
+  CASE WHEN a.attnum <= (SELECT i.indnkeyatts FROM pg_catalog.pg_index i WHERE i.indexrelid = '35339') THEN 'yes' ELSE 'no' END AS is_key,
   pg_catalog.pg_get_indexdef(a.attrelid, a.attnum, TRUE) AS indexdef
 FROM pg_catalog.pg_attribute a
-WHERE a.attrelid = '33737' AND a.attnum > 0 AND NOT a.attisdropped
+WHERE a.attrelid = '35339' AND a.attnum > 0 AND NOT a.attisdropped
 ORDER BY a.attnum;
 
 -- @ \d
@@ -368,7 +365,7 @@ i.indisreplident,
 i.indnullsnotdistinct,
   a.amname, c2.relname, pg_catalog.pg_get_expr(i.indpred, i.indrelid, true)
 FROM pg_catalog.pg_index i, pg_catalog.pg_class c, pg_catalog.pg_class c2, pg_catalog.pg_am a
-WHERE i.indexrelid = c.oid AND c.oid = '33737' AND c.relam = a.oid
+WHERE i.indexrelid = c.oid AND c.oid = '35339' AND c.relam = a.oid
 AND i.indrelid = c2.oid;
 
 -- @ \d
@@ -570,13 +567,13 @@ ORDER BY 1, 2, 4;
 SELECT 'twice'::pg_catalog.regproc::pg_catalog.oid
 
 -- @ \d
-SELECT pg_catalog.pg_get_functiondef(33782)
+SELECT pg_catalog.pg_get_functiondef(35384)
 
 -- @ \d
 SELECT 'people'::pg_catalog.regclass::pg_catalog.oid
 
 -- @ \d
-SELECT nspname, relname, relkind, pg_catalog.pg_get_viewdef(c.oid, true), pg_catalog.array_remove(pg_catalog.array_remove(c.reloptions,'check_option=local'),'check_option=cascaded') AS reloptions, CASE WHEN 'check_option=local' = ANY (c.reloptions) THEN 'LOCAL'::text WHEN 'check_option=cascaded' = ANY (c.reloptions) THEN 'CASCADED'::text ELSE NULL END AS checkoption FROM pg_catalog.pg_class c LEFT JOIN pg_catalog.pg_namespace n ON c.relnamespace = n.oid WHERE c.oid = 33758
+SELECT nspname, relname, relkind, pg_catalog.pg_get_viewdef(c.oid, true), pg_catalog.array_remove(pg_catalog.array_remove(c.reloptions,'check_option=local'),'check_option=cascaded') AS reloptions, CASE WHEN 'check_option=local' = ANY (c.reloptions) THEN 'LOCAL'::text WHEN 'check_option=cascaded' = ANY (c.reloptions) THEN 'CASCADED'::text ELSE NULL END AS checkoption FROM pg_catalog.pg_class c LEFT JOIN pg_catalog.pg_namespace n ON c.relnamespace = n.oid WHERE c.oid = 35360
 
 -- @ \d
 SELECT

@@ -2,7 +2,7 @@
 -- captured: 2026-11, by a relay before PostgreSQL
 -- ran: tests/clients/with_psycopg.py
 
--- @ connected
+-- @ types
 SELECT * FROM kinds ORDER BY id
 
 -- @ prepared, binary False
@@ -50,7 +50,7 @@ ROLLBACK
 -- @ rolled back
 DEALLOCATE ALL
 
--- @ pipeline
+-- @ rolled back
 SELECT $1::int
 
 -- @ COPY

@@ -163,28 +163,28 @@ FROM pg_catalog.pg_inherits JOIN pg_catalog.pg_class ON pg_catalog.pg_inherits.i
 WHERE pg_catalog.pg_class.relkind = ANY (ARRAY[$2::VARCHAR, $3::VARCHAR, $4::VARCHAR]) AND pg_catalog.pg_table_is_visible(pg_catalog.pg_class.oid) AND pg_catalog.pg_namespace.nspname != $5::VARCHAR AND pg_catalog.pg_class.relname IN ($6::VARCHAR, $7::VARCHAR, $8::VARCHAR, $9::VARCHAR, $10::VARCHAR, $11::VARCHAR)
 
 -- @ 100,000 rows, streamed
-DECLARE "c_7f5971fbe750_1" CURSOR FOR SELECT n FROM big
+DECLARE "c_7f50c5946890_1" CURSOR FOR SELECT n FROM big
 
 -- @ 100,000 rows, streamed
-FETCH FORWARD 1 FROM "c_7f5971fbe750_1"
+FETCH FORWARD 1 FROM "c_7f50c5946890_1"
 
 -- @ 100,000 rows, streamed
-FETCH FORWARD 5 FROM "c_7f5971fbe750_1"
+FETCH FORWARD 5 FROM "c_7f50c5946890_1"
 
 -- @ 100,000 rows, streamed
-FETCH FORWARD 25 FROM "c_7f5971fbe750_1"
+FETCH FORWARD 25 FROM "c_7f50c5946890_1"
 
 -- @ 100,000 rows, streamed
-FETCH FORWARD 125 FROM "c_7f5971fbe750_1"
+FETCH FORWARD 125 FROM "c_7f50c5946890_1"
 
 -- @ 100,000 rows, streamed
-FETCH FORWARD 625 FROM "c_7f5971fbe750_1"
+FETCH FORWARD 625 FROM "c_7f50c5946890_1"
 
 -- @ 100,000 rows, streamed
-FETCH FORWARD 1000 FROM "c_7f5971fbe750_1"
+FETCH FORWARD 1000 FROM "c_7f50c5946890_1"
 
 -- @ 100,000 rows, streamed
-CLOSE "c_7f5971fbe750_1"
+CLOSE "c_7f50c5946890_1"
 
 -- @ ORM
 INSERT INTO orders (id, customer_id) VALUES ($1::INTEGER, $2::INTEGER)

@@ -60,7 +60,7 @@ SELECT a.attname,
             FROM pg_catalog.pg_attribute a
             LEFT JOIN pg_catalog.pg_description pgd ON (
                 pgd.objoid = a.attrelid AND pgd.objsubid = a.attnum)
-            WHERE a.attrelid = 34302
+            WHERE a.attrelid = 35904
             AND a.attnum > 0 AND NOT a.attisdropped
             ORDER BY a.attnum
 
@@ -94,15 +94,15 @@ SELECT a.attname
                     SELECT unnest(ix.indkey) attnum,
                            generate_subscripts(ix.indkey, 1) ord
                     FROM pg_index ix
-                    WHERE ix.indrelid = 34302 AND ix.indisprimary
+                    WHERE ix.indrelid = 35904 AND ix.indisprimary
                     ) k ON a.attnum=k.attnum
-                WHERE a.attrelid = 34302
+                WHERE a.attrelid = 35904
                 ORDER BY k.ord
 
 -- @ columns
 SELECT conname
            FROM  pg_catalog.pg_constraint r
-           WHERE r.conrelid = 34302 AND r.contype = 'p'
+           WHERE r.conrelid = 35904 AND r.contype = 'p'
            ORDER BY 1
 
 -- @ columns
@@ -113,7 +113,7 @@ SELECT r.conname,
                 pg_namespace n,
                 pg_class c
 
-          WHERE r.conrelid = 34302 AND
+          WHERE r.conrelid = 35904 AND
                 r.contype = 'f' AND
                 c.oid = confrelid AND
                 n.oid = c.relnamespace
@@ -144,7 +144,7 @@ SELECT
                             on i.relam = am.oid
               WHERE
                   t.relkind IN ('r', 'v', 'f', 'm', 'p')
-                  and t.oid = 34302
+                  and t.oid = 35904
                   and ix.indisprimary = 'f'
               ORDER BY
                   t.relname,
@@ -157,7 +157,7 @@ SELECT
                 pg_catalog.pg_description pgd
             WHERE
                 pgd.objsubid = 0 AND
-                pgd.objoid = 34302
+                pgd.objoid = 35904
 
 -- @ dataset
 SELECT
@@ -171,7 +171,7 @@ SELECT
                   on cons.conrelid = a.attrelid AND
                     a.attnum = ANY(cons.conkey)
             WHERE
-                cons.conrelid = 34302 AND
+                cons.conrelid = 35904 AND
                 cons.contype = 'u'
 
 -- @ dataset
@@ -181,7 +181,7 @@ SELECT
             FROM
                 pg_catalog.pg_constraint cons
             WHERE
-                cons.conrelid = 34302 AND
+                cons.conrelid = 35904 AND
                 cons.contype = 'c'
 
 -- @ dataset

@@ -17,7 +17,8 @@ settings.configure(
                 "django.contrib.auth.middleware.AuthenticationMiddleware",
                 "django.contrib.messages.middleware.MessageMiddleware"],
     TEMPLATES=[{"BACKEND": "django.template.backends.django.DjangoTemplates", "APP_DIRS": True, "OPTIONS": {
-        "context_processors": ["django.template.context_processors.request", "django.contrib.auth.context_processors.auth",
+        "context_processors": ["django.template.context_processors.request",
+                               "django.contrib.auth.context_processors.auth",
                                "django.contrib.messages.context_processors.messages"]}}],
     SECRET_KEY="of this try alone", ROOT_URLCONF="__main__", ALLOWED_HOSTS=["*"], USE_TZ=True, SITE_ID=1,
     PASSWORD_HASHERS=["django.contrib.auth.hashers.MD5PasswordHasher"], STATIC_URL="/static/",
@@ -70,7 +71,8 @@ list(User.objects.raw("SELECT * FROM auth_user WHERE id = %s", [root.pk]))
 tell("queries", 0)
 client = Client()
 client.force_login(root)
-for page in ("", "auth/user/", "auth/user/?q=u1&is_staff__exact=0&o=2", "auth/user/add/", f"auth/user/{root.pk}/change/",
+for page in ("", "auth/user/", "auth/user/?q=u1&is_staff__exact=0&o=2", "auth/user/add/",
+             f"auth/user/{root.pk}/change/",
              "auth/group/", f"auth/group/{writers.pk}/change/", f"auth/user/{root.pk}/history/",
              f"auth/group/{writers.pk}/delete/", "sites/site/"):  # fmt: skip
     client.get(f"/admin/{page}")

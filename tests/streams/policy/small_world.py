@@ -23,7 +23,7 @@ BUILTIN = [
     "coalesce", "row_to_json", "to_json", "string_agg", "hashtext", "set_config",
     "pg_notify", "current_setting", "pg_advisory_lock", "nextval", "setval", "pg_sleep",
     "random", "pg_relation_size", "pg_logical_emit_message", "lo_get", "table_to_xml",
-    "query_to_xml", "pg_read_file", "version", "concat",
+    "query_to_xml", "pg_read_file", "version", "concat", "unnest",
 ]  # fmt: skip
 OPERATORS = ["=", "<>", "<", ">", "<=", ">=", "||", "+", "-", "*", "/", "~", "~~", "->>", "->", "@>"]
 VOLATILE = {"set_config", "pg_notify", "nextval", "setval", "pg_sleep", "random", "pg_logical_emit_message", "keep"}

@@ -1,0 +1,174 @@
+"""Changed policies on what was run: who and what would newly be denied, held, masked or alerted."""
+
+from __future__ import annotations
+
+import json as plain_json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+from msgspec import json
+from msgspec.structs import replace
+
+from taprail.schemas.avro import encode, encode_suffix, enriched_schema_of
+from taprail.schemas.ledger import Entry, Header
+from taprail.schemas.records import Enrichment, Outcome, Person, PolicyMatch, RelationUse, Statement
+from taprail.streams.audit.decode import SchemaBook
+from taprail.streams.cli import main
+from taprail.streams.policy import sql
+from taprail.streams.policy.backtest import Report, backtest
+from taprail.streams.policy.decision import RuleSettings
+from taprail.streams.policy.facts import facts_of
+from taprail.streams.policy.policy import Policy
+from taprail.streams.policy.ruling import PolicySet
+from tests.streams.audit.conftest import World
+
+ANN = Person("ann", "Ann", "person", ("engineers",))
+BOT = Person("bot", "Bot", "agent")
+CUSTOMERS = RelationUse("public", "customers", "read", ("email", "phone"))
+ORDERS = RelationUse("public", "orders", "write")
+NOON_US = 12 * 3_600_000_000
+ENRICHMENT = Enrichment("Ann", ("engineers",), True, (), (), 9)
+
+
+class Past:
+    """A log of statements; each has the next number."""
+
+    def __init__(self, root: Path) -> None:
+        self.world, self.records = World(root), list[Statement | Outcome]()
+
+    def ran(self, text: str, *relations: RelationUse, times: int = 1, rows: int = 0, **fields: Any) -> None:
+        node = sql.parse(text).stmts[0].stmt
+        facts, normalised = facts_of(node), sql.normalise(text)
+        empty = {n: 0 if hint in (int, "int") else "" for n, hint in Statement.__annotations__.items()}
+        ends = {n: 0 if hint in (int, "int") else "" for n, hint in Outcome.__annotations__.items()}
+        for _ in range(times):
+            number = len(self.records) + 1
+            given = {"action": "allow", "person": ANN, "environment": "prod", "database": "shop", "matched": ()}
+            given |= {"time_us": NOON_US + number * 1_000_000} | fields
+            made = replace(
+                Statement(**empty), tap="t", epoch=1, sequence=number, tag=facts.tag, writes=facts.writes,  # type: ignore[arg-type]
+                normalized=normalised, fingerprint=sql.fingerprint(normalised), relations=relations, approvers=(),
+                lineage=(), values=None, **given,
+            )  # fmt: skip
+            ended = replace(
+                Outcome(**ends), tap="t", epoch=1, sequence=number + 1, time_us=made.time_us, person=made.person,  # type: ignore[arg-type]
+                statement_epoch=1, statement_sequence=number, status="ok", relations=(), rows=rows,
+            )  # fmt: skip
+            self.records += [made, ended]
+
+    def kept(self) -> Path:
+        book = SchemaBook(self.world.directory)
+        schemas = {
+            kind: (number, *book.add(number, plain_json.dumps(enriched_schema_of(kind))))
+            for number, kind in ((20, Statement), (21, Outcome))
+        }
+        with self.world.open() as log:
+            for offset, record in enumerate(self.records):
+                number, sha256, kind = schemas[type(record)]
+                value = b"\0" + number.to_bytes(4, "big") + encode(record) + encode_suffix(ENRICHMENT)
+                log.append([Entry(Header("taprail.audit", 0, offset, record.time_us, number, sha256, kind), value)])
+            log.publish()
+        return self.world.directory
+
+
+@pytest.fixture
+def past(tmp_path: Path) -> Past:
+    return Past(tmp_path)
+
+
+def policy(verdict: Any, match: Any, **fields: Any) -> Policy:
+    return Policy(fields.pop("id", f"p-{verdict}"), "A title", "low", verdict, match, **fields)
+
+
+def replayed(past: Past, *policies: Policy) -> Report:
+    settings = RuleSettings(clear_groups=("data-owners",))
+    return backtest(past.kept(), PolicySet(policies), settings, "UTC", 0, 1 << 62)
+
+
+def found(report: Report) -> set[tuple[str, str, str, int]]:
+    return {(d.kind, d.policy, d.person, d.count) for d in report.differences}
+
+
+def test_what_would_newly_be_stopped_with_who_and_how_often(past: Past) -> None:
+    past.ran("DELETE FROM orders WHERE id = 1", ORDERS, times=3)
+    past.ran("DELETE FROM orders WHERE id = 2", ORDERS, person=BOT)
+    past.ran("SELECT 1")
+    report = replayed(past, policy("deny", "'DELETE' in statement.kinds && person.kind == 'agent'"),
+                    policy("hold", "'DELETE' in statement.kinds && person.kind == 'person'"))  # fmt: skip
+    assert found(report) == {("denied", "p-deny", "Bot", 1), ("held", "p-hold", "Ann", 3)}
+    assert (report.statements, report.groups, report.unreplayed) == (5, 3, {})
+    held = next(d for d in report.differences if d.kind == "held")
+    assert (held.statement, held.first, held.before, held.after) == (
+        "DELETE FROM orders WHERE id = $1", "t/1/1", "allow", "hold",
+    )  # fmt: skip
+
+
+def test_what_was_so_before_is_no_difference(past: Past) -> None:
+    past.ran("DELETE FROM orders", ORDERS, action="hold", rule="p-hold")
+    past.ran("SELECT 1", matched=(PolicyMatch("p-alert", "alert", "low", "t"),))
+    report = replayed(
+        past, policy("hold", "size(statement.unfiltered) > 0"), policy("alert", "statement.kind == 'SELECT'")
+    )
+    assert report.differences == ()
+
+
+def test_what_stopped_it_before_and_would_not_is_lifted(past: Past) -> None:
+    past.ran("DELETE FROM orders", ORDERS, action="deny", rule="old-rule")
+    assert found(replayed(past, policy("alert", "false"))) == {("lifted", "old-rule", "Ann", 1)}
+
+
+def test_a_safeguards_verdict_stays(past: Past) -> None:
+    past.ran("SET ROLE postgres", action="deny", rule="session-identity")
+    assert replayed(past, policy("allow", "true")).differences == ()
+
+
+def test_groups_and_classes_are_those_of_then(past: Past) -> None:
+    past.ran("SELECT email FROM customers", CUSTOMERS, action="mask")
+    past.ran("SELECT email FROM customers", CUSTOMERS, person=replace(ANN, name="Owner", groups=("data-owners",)))
+    past.ran("SELECT id FROM customers", CUSTOMERS, person=replace(ANN, name="Owner", groups=("data-owners",)))
+    past.ran("SELECT * FROM customers", replace(CUSTOMERS, classes=()))
+    clear = policy("deny", ("'email' in statement.classes", "!statement.masked"))
+    assert found(replayed(past, clear)) == {("denied", "p-deny", "Owner", 1)}
+
+
+def test_the_time_is_that_of_each_statement(past: Past) -> None:
+    for hour in (3, 12, 4):
+        past.ran("SELECT 1", time_us=hour * 3_600_000_000)
+    night = policy("deny", ("statement.kind == 'SELECT'", "now.hour < 6"))
+    assert found(replayed(past, night)) == {("denied", "p-deny", "Ann", 2)}
+
+
+def test_what_was_read_before_counts(past: Past) -> None:
+    past.ran("SELECT id FROM orders", RelationUse("public", "orders", "read"), times=4, rows=40)
+    past.ran("SELECT id FROM orders", RelationUse("public", "orders", "read"), time_us=NOON_US + 2 * 3_600_000_000)
+    much = policy("deny", "history.rows_last_hour >= 100")
+    assert found(replayed(past, much)) == {("denied", "p-deny", "Ann", 1)}, (
+        "the fourth; two hours later it is forgotten"
+    )
+
+
+def test_what_cannot_be_judged_again_is_counted(past: Past) -> None:
+    past.ran("EXECUTE p", times=2)
+    past.ran("SELECT 1")
+    report = replayed(past, policy("alert", "true"))
+    assert sum(report.unreplayed.values()) == 2 and found(report) == {("alerted", "p-alert", "Ann", 1)}
+
+
+def test_a_gate_for_ci(past: Past, tmp_path: Path) -> None:
+    past.ran("DELETE FROM orders WHERE id = 1", ORDERS, time_us=1_900_000_000_000_000)
+    (tmp_path / "policies").mkdir()
+    file = tmp_path / "policies" / "p.yaml"
+    text = "id: no-deletes\ntitle: No deletes\nlevel: low\nverdict: {}\nmatch: \"'DELETE' in statement.kinds\"\n"
+    command = ["policy", "backtest", str(file.parent), "--directory", str(past.kept()), "--json"]
+    file.write_text(text.format("deny"))
+    run = CliRunner().invoke(main, command)
+    assert run.exit_code == 1, run.output
+    [line] = [line for line in run.stdout.splitlines() if line.startswith("{")]
+    assert json.decode(line)["policy"] == "no-deletes"
+    assert CliRunner().invoke(main, [*command, "--since", "2031-01-01"]).exit_code == 0
+    file.write_text(text.format("alert"))
+    assert CliRunner().invoke(main, command).exit_code == 0
+    assert CliRunner().invoke(main, [*command, "--fail-on", "alerted"]).exit_code == 1
+    assert CliRunner().invoke(main, [*command, "--since", "yesterday"]).exit_code == 2
