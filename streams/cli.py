@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from taprail.schemas.errors import TaprailError
+from taprail.schemas.errors import PolicyError, TaprailError
 
 VERBS = {
     "demo": "stack:demo",
@@ -52,8 +52,9 @@ class Verbs(click.Group):
         try:
             return super().invoke(ctx)
         except TaprailError as error:
-            click.secho(f"taprail: {error.message}", fg="red", err=True)
-            if error.hint:
+            said = str(error) if isinstance(error, PolicyError) else error.message  # a policy's says where
+            click.secho(f"taprail: {said}", fg="red", err=True)
+            if error.hint and said == error.message:
                 click.echo(f"  {error.hint}", err=True)
             sys.exit(EXIT_FAILED)
         except KeyboardInterrupt:

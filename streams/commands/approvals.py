@@ -9,8 +9,11 @@ import click
 from msgspec import json
 
 from taprail.streams.approvals.client import ApprovalsClient
+from taprail.streams.commands.audit import FORMAT
+from taprail.streams.commands.audit import show as show_answer
 from taprail.streams.commands.home import HOME
 from taprail.streams.commands.text import visible
+from taprail.streams.commands.times import FAR_FUTURE_US, since_us
 
 TOKEN = click.option("--token", envvar="TAPRAIL_TOKEN", required=True, help="Your access token (or TAPRAIL_TOKEN).")
 CONFIG = click.option("--config", type=click.Path(path_type=Path), help="Settings; default: those of --home.")
@@ -34,6 +37,7 @@ def approvals() -> None:
       export TAPRAIL_TOKEN=$(taprail token bob)
       taprail approvals list
       taprail approvals approve tap-1-1754006400-7 --reason "the carts are abandoned"
+      taprail approvals stats --since 90d
     """
 
 
@@ -72,6 +76,27 @@ def show(approval_id: str, token: str, config: Path | None, home: Path) -> None:
       taprail approvals show tap-1-1754006400-7
     """
     click.echo(json.format(json.encode(_client(config, home).show(token, approval_id))))
+
+
+@approvals.command()
+@click.option("--since", default="30d", show_default=True, help="How far back: 90d, 12h, or a date as 2026-01-31.")
+@click.option("--directory", type=click.Path(path_type=Path, exists=True), help="The log; default: that of --home.")
+@FORMAT
+@HOME
+def stats(since: str, directory: Path | None, style: str, home: Path) -> None:
+    """How many approvals were asked for, by rule; how fast they were decided; how many within 5 seconds, so unread.
+
+    It asks the audit log alone.
+
+    \b
+    Examples:
+      taprail approvals stats
+      taprail approvals stats --since 90d --format csv
+    """
+    from taprail.streams.approvals.stats import stats as ask
+
+    answer = ask(directory or home / "log", since_us(since), FAR_FUTURE_US)
+    show_answer(answer.columns, answer.rows, style)
 
 
 def _decide(

@@ -15,9 +15,9 @@ from taprail.schemas.errors import PolicyError
 from taprail.streams.commands.home import HOME
 from taprail.streams.commands.policy_files import CONFIG, JSON, load_policies
 from taprail.streams.commands.text import visible
+from taprail.streams.commands.times import FAR_FUTURE_US, since_us
 
 KINDS = ("denied", "held", "masked", "alerted", "lifted")
-FAR_FUTURE_US = 1 << 62
 
 
 @click.command()
@@ -127,7 +127,7 @@ def backtest(
 
     used, rules = PolicySet(load_policies(folder)), RuleSettings(protected, clear)
     with _progress("statements") as progress:
-        report = run(directory or home / "log", used, rules, zone, _since_us(since), FAR_FUTURE_US, progress)
+        report = run(directory or home / "log", used, rules, zone, since_us(since), FAR_FUTURE_US, progress)
     for each in report.differences:
         if as_json:
             click.echo(json.encode(each))
@@ -141,24 +141,6 @@ def backtest(
     for reason, count in report.unreplayed.items():
         click.echo(f"{count} couldn't be judged again: {reason}", err=True)
     sys.exit(1 if any(counts[kind] for kind in fail_on) else 0)
-
-
-def _since_us(text: str) -> int:
-    from datetime import UTC, datetime, timedelta
-
-    now = datetime.now(UTC)
-    units = {"d": "days", "h": "hours", "m": "minutes"}
-    try:
-        if text[-1:] in units and text[:-1].isdigit():
-            at = now - timedelta(**{units[text[-1]]: int(text[:-1])})
-        else:
-            at = datetime.fromisoformat(text)
-            at = at if at.tzinfo else at.replace(tzinfo=UTC)
-    except (ValueError, OverflowError):
-        raise click.BadParameter(
-            f"{text!r} is neither 90d, 12h nor a date as 2026-01-31", param_hint="--since"
-        ) from None
-    return int(at.timestamp() * 1_000_000)
 
 
 @contextmanager

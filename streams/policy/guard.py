@@ -58,8 +58,8 @@ class _Shelf:
 class _Seat:
     """One session's place at a shelf, as long as nothing has changed that a verdict may depend on."""
 
-    def __init__(self, session: SessionContext, shelf: _Shelf) -> None:
-        self.shelf = shelf
+    def __init__(self, session: SessionContext, shelf: _Shelf, names_client: bool) -> None:
+        self.shelf, self._names_client = shelf, names_client
         self._person = session.person
         self._environment, self._database, self._role = session.environment, session.database, session.role
         self._search_path, self._purpose = session.search_path, session.purpose
@@ -72,7 +72,7 @@ class _Seat:
             and self._search_path == session.search_path
             and self._purpose == session.purpose
             and self._reshaped == session.reshaped
-            and self._client == session.client
+            and (self._client == session.client or not self._names_client)
             and self._role == session.role
             and self._database == session.database
             and self._environment == session.environment
@@ -158,7 +158,9 @@ class PolicyGuard:
     def _sit(self, session: SessionContext) -> _Seat:
         if len(self._seats) >= SESSIONS_MAX:
             self._seats.clear()
-        seat = self._seats[session.session] = _Seat(session, self._shelves.setdefault(_place(session), _Shelf()))
+        names_client = self._policies.names_client
+        place = (*_place(session), *((session.client, session.client_address) if names_client else ()))
+        seat = self._seats[session.session] = _Seat(session, self._shelves.setdefault(place, _Shelf()), names_client)
         return seat
 
     def _remember(self, shelf: _Shelf, text: str, normalised: str, verdict: Verdict) -> None:
@@ -314,7 +316,7 @@ def policy_version(settings: RuleSettings, policies: PolicySet) -> str:
 
 
 def _place(session: SessionContext) -> tuple[Any, ...]:
-    """What of a session a verdict may depend on."""
+    """What of a session a verdict may depend on, but for the client, which few policies name."""
     person = session.person
     return (
         session.environment,
@@ -329,8 +331,6 @@ def _place(session: SessionContext) -> tuple[Any, ...]:
         person.on_behalf_of,
         person.via,
         session.method,
-        session.client,
-        session.client_address,
         session.purpose,
         session.reshaped,
     )

@@ -19,6 +19,7 @@ from taprail.streams.policy.conditions import ConditionError, condition
 from taprail.streams.policy.policy import ApprovalTerms, Defaults, Example, Policy, Tests, Where, listed
 
 FILE_BYTES_MAX, FILES_MAX = 256 << 10, 2_000
+EXCERPT_CHARACTERS = 200  # a longer line isn't shown
 SUFFIXES = (".yaml", ".yml")
 _UNKNOWN = re.compile(r"unknown field `([^`]*)`")
 _MISSING = re.compile(r"missing required field `([^`]*)`")
@@ -49,12 +50,16 @@ class Source:
             raise self.error(error.problem or "isn't YAML", line, column) from None
         except yaml.YAMLError as error:
             raise PolicyError(f"isn't YAML: {error}", file=name) from None
+        except RecursionError:
+            raise PolicyError("is nested too deeply", file=name) from None
         if not isinstance(tree, yaml.MappingNode):
             raise PolicyError("a policy is a mapping with id, title, level, verdict and match", file=name, line=1)
         self.tree: yaml.MappingNode = tree
 
     def error(self, message: str, line: int, column: int, hint: str = "") -> PolicyError:
         excerpt = self.lines[line - 1] if 0 < line <= len(self.lines) else ""
+        if len(excerpt) > EXCERPT_CHARACTERS:
+            excerpt = ""
         return PolicyError(message, file=self.name, line=line, column=column, excerpt=excerpt, hint=hint)
 
     def value(self) -> Any:

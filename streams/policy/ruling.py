@@ -91,7 +91,11 @@ class Ruling(Struct, frozen=True):
 
 
 class PolicySet:
-    """Policies in force together. `version` names exactly these; `looks_back` where one names what was done before."""
+    """Policies in force together. `version` names exactly these.
+
+    looks_back    one of them names what was done before
+    names_client  one of them names the client, so that verdicts of other clients are others
+    """
 
     def __init__(self, policies: Iterable[Policy]) -> None:
         self.policies = tuple(sorted(policies, key=lambda p: (_STRICT[p.verdict], p.id)))
@@ -101,6 +105,9 @@ class PolicySet:
         self._shared: dict[tuple[tuple[int, str], ...], _Candidates] = {}
         live = [c for each in self._compiled for c in (*each.live.must, *each.live.must_not)]
         self.looks_back = any("history" in c.text for c in live)
+        placed = [c for each in self._compiled for c in (*each.place.must, *each.place.must_not)]
+        asked = [c for each in self._compiled for c in (*each.statement.must, *each.statement.must_not)]
+        self.names_client = any("client" in c.text or "address" in c.text for c in (*placed, *asked, *live))
 
     def rule(self, messages: Mapping[str, Message]) -> tuple[Ruling, Live | None]:
         """What is decided once, and what remains to be asked for every statement; None where nothing does."""

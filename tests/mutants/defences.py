@@ -187,7 +187,7 @@ MUTANTS = [
     Mutant("a release is newer", "yesterday's policies", "streams/policy/release.py",
         "if record.signed_us <= self._signed_us:", "if False:", ("tests/streams/policy/test_release.py",)),
     Mutant("a verdict is of its client", "another session's verdict", "streams/policy/guard.py",
-        "        session.client,\n        session.client_address,\n", "",
+        "names_client = self._policies.names_client", "names_client = False",
         ("tests/streams/policy/test_policies_in_the_guard.py",)),
     Mutant("functions called by number", "any function without a statement", f"{P}large_objects.py",
         "    if oid not in _FUNCTIONS:", "    if False:", (f"{_TESTS}tap_at_the_wire.py",)),

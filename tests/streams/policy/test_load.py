@@ -75,6 +75,8 @@ def test_no_mapping_and_no_text() -> None:
     assert "a policy is a mapping" in refused("")
     assert "larger than" in refused(GOOD + "#" * FILE_BYTES_MAX)
     assert refused("a: \x00")
+    assert "nested too deeply" in refused("a: " + "[" * 20_000 + "]" * 20_000)
+    assert len(refused("a: " + "[" * 20_000)) < 400, "a long line isn't shown"
 
 
 def test_an_id_counts_once() -> None:
