@@ -24,9 +24,12 @@ KINDS = ("denied", "held", "masked", "alerted", "lifted")
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option("--reason", "-r", required=True, help="Why, in a sentence; the signed release keeps it.")
 @click.option("--by", "released_by", default=getpass.getuser, help="Who releases it; default: who you are here.")
+@click.option(
+    "--dry-run", is_flag=True, help="What is in force stays; the rest only says what it would do."
+)
 @CONFIG
 @HOME
-def apply(folder: Path, reason: str, released_by: str, config: Path | None, home: Path) -> None:
+def apply(folder: Path, reason: str, released_by: str, dry_run: bool, config: Path | None, home: Path) -> None:
     """Put the policies of FOLDER in force, all of them or none, on every tap within seconds.
 
     Every file is checked and every test run first. The set is signed with the control key, so this runs where the
@@ -35,16 +38,21 @@ def apply(folder: Path, reason: str, released_by: str, config: Path | None, home
     \b
     Examples:
       taprail policy apply policies --reason "agents may read the reports"
+      taprail policy apply policies --reason "what would it stop?" --dry-run
     """
     from taprail.streams import settings
-    from taprail.streams.policy.release import publish, release_of
+    from taprail.streams.policy.release import in_force, publish, release_of, trial_of
 
+    loaded = settings.load(config or home / "taprail.toml")
     try:
-        release = release_of(folder, released_by, reason)
+        if dry_run:
+            release = trial_of(folder, in_force(loaded), released_by, reason)
+        else:
+            release = release_of(folder, released_by, reason)
     except PolicyError as error:
         click.secho(str(error), fg="red", err=True)
         sys.exit(1)
-    publish(settings.load(config or home / "taprail.toml"), release)
+    publish(loaded, release)
     click.echo(f"version {release.version} is released: {len(release.files)} files", err=True)
 
 

@@ -19,6 +19,7 @@ from taprail.streams.policy.conditions import ConditionError, condition
 from taprail.streams.policy.policy import ApprovalTerms, Defaults, Example, Policy, Tests, Where, listed
 
 FILE_BYTES_MAX, FILES_MAX = 256 << 10, 2_000
+DEPTH_MAX = 20
 EXCERPT_CHARACTERS = 200  # a longer line isn't shown
 SUFFIXES = (".yaml", ".yml")
 _UNKNOWN = re.compile(r"unknown field `([^`]*)`")
@@ -50,8 +51,6 @@ class Source:
             raise self.error(error.problem or "isn't YAML", line, column) from None
         except yaml.YAMLError as error:
             raise PolicyError(f"isn't YAML: {error}", file=name) from None
-        except RecursionError:
-            raise PolicyError("is nested too deeply", file=name) from None
         if not isinstance(tree, yaml.MappingNode):
             raise PolicyError("a policy is a mapping with id, title, level, verdict and match", file=name, line=1)
         self.tree: yaml.MappingNode = tree
@@ -187,9 +186,12 @@ def _start(node: yaml.Node) -> tuple[int, int]:
 
 def _only_plain(text: str) -> None:
     """Raises yaml.MarkedYAMLError for what a policy has no need of."""
-    documents = 0
+    documents = depth = 0
     for event in _events(text):
         documents += isinstance(event, yaml.DocumentStartEvent)
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > DEPTH_MAX:
+            raise yaml.MarkedYAMLError(problem="is nested too deeply", problem_mark=event.start_mark)
         anchored = isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None) is not None
         if anchored or documents > 1 or (getattr(event, "tag", None) or "").strip("!"):
             what = "a second document" if documents > 1 else "an anchor, an alias or a tag"

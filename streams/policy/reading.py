@@ -185,10 +185,14 @@ class _Pass:
                     self.walk(child, where)
                     continue
                 which = child.WhichOneof("node")
-                if which == "column_ref":
-                    self._column(child.column_ref, where)
-                elif which not in _LEAVES:
-                    self.walk(getattr(child, which), where)
+                if which not in _LEAVES:
+                    self._child(which, child, where)
+
+    def _child(self, which: str, child: Any, where: _Where) -> None:
+        if which == "column_ref":
+            self._column(child.column_ref, where)
+        else:
+            self.walk(getattr(child, which), where)
 
     def _field(self, message: Any, name: str, where: _Where) -> None:
         """One field only."""
@@ -209,7 +213,13 @@ class _Pass:
             self._field(message, arm, where)
         if message.HasField("into_clause"):
             self._touch(message.into_clause.rel, "create", True)
-        done = ("from_clause", "where_clause", "having_clause", "larg", "rarg", "with_clause", "into_clause")
+        for row in message.values_lists:  # of a long list nearly all are constants
+            for value in row.list.items:
+                which = value.WhichOneof("node")
+                if which not in _LEAVES:
+                    self._child(which, value, where._replace(filtered=False))
+        done = ("from_clause", "where_clause", "having_clause", "larg", "rarg", "with_clause", "into_clause",
+                "values_lists")  # fmt: skip
         self._fields(message, where._replace(filtered=False), *done)
 
     def _write(self, kind: str, message: Any, where: _Where) -> None:

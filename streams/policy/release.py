@@ -14,8 +14,9 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import yaml
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-from msgspec import MsgspecError, json
+from msgspec import MsgspecError, json, structs, to_builtins
 
 from taprail.connectors.kafka.exclusive import ExclusiveWriter, FencedError
 from taprail.connectors.kafka.follow import Follower
@@ -25,6 +26,7 @@ from taprail.schemas.control import PolicyFile, PolicyRelease, SignedRecord, ope
 from taprail.schemas.errors import PolicyError, SettingsError, SignatureError, StackError
 from taprail.streams import keys
 from taprail.streams.policy.load import compose, files, read
+from taprail.streams.policy.packs import BASE
 from taprail.streams.policy.ruling import PolicySet
 from taprail.streams.policy.trial import try_all
 from taprail.streams.settings import Loaded
@@ -39,18 +41,42 @@ PublicKeys = Mapping[str, Ed25519PublicKey]
 
 def release_of(folder: Path, released_by: str, reason: str) -> PolicyRelease:
     """What a folder holds, once every file is fine and every test passes. Raises PolicyError."""
-    texts = {str(path.relative_to(folder)): read(path) for path in files(folder)}
+    return _release(texts_of(folder), str(folder), released_by, reason)
+
+
+def trial_of(folder: Path, before: Mapping[str, str], released_by: str, reason: str) -> PolicyRelease:
+    """What is in force, as files' names and texts, and what is new or other in a folder as policies being tried.
+
+    Raises PolicyError, also where there is nothing to try.
+    """
+    old = {policy.id: policy for policy in compose(before)}
+    tried = {}
+    for policy in compose(texts_of(folder)):
+        if old.get(policy.id) != policy:
+            said = to_builtins(structs.replace(policy, id=f"{policy.id}-trial"[:63], status="test"))
+            tried[f"trial/{policy.id}.yaml"] = yaml.safe_dump(said, sort_keys=False, allow_unicode=True)
+    if not tried:
+        raise PolicyError("holds nothing but what is in force", file=str(folder), hint="there is nothing to try")
+    return _release({**before, **tried}, str(folder), released_by, reason)
+
+
+def texts_of(folder: Path) -> dict[str, str]:
+    """Files' names and texts. Raises PolicyError."""
+    return {str(path.relative_to(folder)): read(path) for path in files(folder)}
+
+
+def _release(texts: Mapping[str, str], folder: str, released_by: str, reason: str) -> PolicyRelease:
     policies = compose(texts)
     if not policies:
-        raise PolicyError("holds no policy", file=str(folder), hint="an empty set would allow everything")
+        raise PolicyError("holds no policy", file=folder, hint="an empty set would allow everything")
     if wrong := next((tried for tried in try_all(policies) if tried.wrong), None):
         hint = "`taprail policy test` says all of them"
-        raise PolicyError(f"a test of {wrong.policy} fails: {wrong.sql}: {wrong.wrong}", file=str(folder), hint=hint)
+        raise PolicyError(f"a test of {wrong.policy} fails: {wrong.sql}: {wrong.wrong}", file=folder, hint=hint)
     made = PolicyRelease(
         PolicySet(policies).version, released_by, reason, tuple(PolicyFile(n, t) for n, t in sorted(texts.items()))
     )
     if (size := len(json.encode(made))) > BYTES_MAX:
-        raise PolicyError(f"is {size} bytes in all; {BYTES_MAX} fit into a record", file=str(folder))
+        raise PolicyError(f"is {size} bytes in all; {BYTES_MAX} fit into a record", file=folder)
     return made
 
 
@@ -127,6 +153,12 @@ def publish(loaded: Loaded, release: PolicyRelease) -> SignedRecord:
     except FencedError as error:
         raise StackError("somebody else releases policies at this moment", hint="look, and do it again") from error
     return record
+
+
+def in_force(loaded: Loaded) -> dict[str, str]:
+    """Files' names and texts of the newest release, or of what ships. Raises StackError."""
+    record = current(loaded)
+    return texts_of(BASE) if record is None else {file.name: file.text for file in opened(loaded, record).files}
 
 
 def opened(loaded: Loaded, record: SignedRecord) -> PolicyRelease:

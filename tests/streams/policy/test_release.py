@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from taprail.schemas.control import PolicyFile, PolicyRelease, SignedRecord, sign
 from taprail.schemas.errors import PolicyError
-from taprail.streams.policy.release import KEY, Releases, policies_in, release_of
+from taprail.streams.policy.release import KEY, Releases, policies_in, release_of, texts_of, trial_of
 from taprail.streams.policy.ruling import PolicySet
 
 PRIVATE, OTHER = Ed25519PrivateKey.generate(), Ed25519PrivateKey.generate()
@@ -62,6 +62,18 @@ def test_what_fails_its_tests_is_no_release(folder: Path) -> None:
         path.unlink()
     with pytest.raises(PolicyError, match="holds no policy"):
         release_of(folder, "ann", "first")
+
+
+def test_a_dry_run_leaves_what_is_in_force_and_tries_the_rest(folder: Path) -> None:
+    before = texts_of(folder)
+    with pytest.raises(PolicyError, match="nothing but what is in force"):
+        trial_of(folder, before, "ann", "try")
+    (folder / "one.yaml").write_text(POLICY.format(id="one").replace("low", "high"))
+    (folder / "two.yaml").write_text(POLICY.format(id="two"))
+    made = policies_in(trial_of(folder, before, "ann", "try"))
+    assert {(p.id, p.status, p.level) for p in made.policies} == {
+        ("one", "stable", "low"), ("one-trial", "test", "high"), ("two-trial", "test", "low"),
+    }  # fmt: skip
 
 
 def test_what_is_not_signed_with_the_control_key_is_refused(
