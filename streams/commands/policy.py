@@ -17,6 +17,7 @@ from taprail.streams.commands.policy_ship import apply, backtest, status
 from taprail.streams.commands.text import visible
 
 if TYPE_CHECKING:
+    from taprail.streams.policy.explain import Explained
     from taprail.streams.policy.policy import Policy
 
 
@@ -160,19 +161,29 @@ def explain(
         person["groups"] = groups
     session: dict[str, str | bool] = {"environment": environment, "purpose": purpose}
     for each in explained(load_policies(folder), Example(sql, person, session, tables=given)):
-        if as_json:
-            click.echo(json.encode(each))
-            continue
-        colour = {"deny": "red", "hold": "yellow", "mask": "cyan"}.get(each.action, "green")
-        click.secho(f"{each.action}: {visible(each.statement)}", fg=colour, bold=True)
-        for said in each.policies:
-            mark = {True: "yes", False: "no "}[said.matches]
-            click.echo(f"  {mark} {said.policy} ({said.verdict}{', being tried' if said.trial else ''})")
-            told = said.conditions if said.matches else said.conditions_against
-            for condition in told:
-                click.echo(f"      {condition.answer:<5} {condition.part} {visible(condition.text)}")
-        for safeguard in each.safeguards:
-            click.echo(f"  yes {safeguard.rule} ({safeguard.action}, a safeguard): {visible(safeguard.reason)}")
+        _show(each, as_json)
+
+
+@policy.command()
+@click.argument("statement")
+@click.option("--policies", "folder", type=click.Path(path_type=Path), help="A folder; default: the shipped ones.")
+@click.option("--directory", type=click.Path(path_type=Path, exists=True), help="The log; default: that of --home.")
+@click.option("--zone", default="UTC", show_default=True, help="Time zone of the fact `now`.")
+@JSON
+@HOME
+def why(statement: str, folder: Path | None, directory: Path | None, zone: str, as_json: bool, home: Path) -> None:
+    """Say why the recorded STATEMENT (`tap/epoch/sequence`) went as it did: its record, and each condition then.
+
+    It asks the audit log alone. Name the policies that were in force with --policies, where those that ship weren't.
+
+    \b
+    Examples:
+      taprail policy why tap-1/1795435043/2
+      taprail audit sql "SELECT statement FROM statements WHERE action = 'deny'"
+    """
+    from taprail.streams.policy.recorded import why as explained
+
+    _show(explained(directory or home / "log", load_policies(folder), statement, zone), as_json)
 
 
 @policy.command()
@@ -227,3 +238,22 @@ def _in_force(config: Path | None, home: Path) -> Iterable[Policy]:
 
 for command in (apply, status, backtest):
     policy.add_command(command)
+
+
+def _show(each: Explained, as_json: bool) -> None:
+    if as_json:
+        click.echo(json.encode(each))
+        return
+    colour = {"deny": "red", "hold": "yellow", "mask": "cyan"}.get(each.action, "green")
+    by = f" by {each.rule}" if each.rule else ""
+    click.secho(f"{each.action}{by}: {visible(each.statement)}", fg=colour, bold=True)
+    if each.reason:
+        click.echo(f"  {visible(each.reason)}" + (f"; {visible(each.hint)}" if each.hint else ""))
+    for said in each.policies:
+        mark = {True: "yes", False: "no "}[said.matches]
+        click.echo(f"  {mark} {said.policy} ({said.verdict}{', being tried' if said.trial else ''})")
+        told = said.conditions if said.matches else said.conditions_against
+        for condition in told:
+            click.echo(f"      {condition.answer:<5} {condition.part} {visible(condition.text)}")
+    for safeguard in each.safeguards:
+        click.echo(f"  yes {safeguard.rule} ({safeguard.action}, a safeguard): {visible(safeguard.reason)}")

@@ -24,9 +24,7 @@ KINDS = ("denied", "held", "masked", "alerted", "lifted")
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option("--reason", "-r", required=True, help="Why, in a sentence; the signed release keeps it.")
 @click.option("--by", "released_by", default=getpass.getuser, help="Who releases it; default: who you are here.")
-@click.option(
-    "--dry-run", is_flag=True, help="What is in force stays; the rest only says what it would do."
-)
+@click.option("--dry-run", is_flag=True, help="What is in force stays; the rest only says what it would do.")
 @CONFIG
 @HOME
 def apply(folder: Path, reason: str, released_by: str, dry_run: bool, config: Path | None, home: Path) -> None:

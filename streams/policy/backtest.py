@@ -19,6 +19,7 @@ from msgspec import Struct, json, structs
 from taprail.schemas.errors import RefusedError
 from taprail.schemas.records import Action
 from taprail.streams.audit.questions import ask
+from taprail.streams.policy.changing import now_facts
 from taprail.streams.policy.decision import RuleSettings
 from taprail.streams.policy.descriptor import message_class
 from taprail.streams.policy.replay import FIELDS, Recorded, facts_of_record
@@ -47,7 +48,7 @@ WINDOW hour AS (PARTITION BY person_issuer, person_subject ORDER BY time_us
        minute AS (PARTITION BY person_issuer, person_subject ORDER BY time_us
                   RANGE BETWEEN 60000000 PRECEDING AND 1 PRECEDING)"""
 _RANK: dict[str, int] = {"allow": 0, "mask": 1, "hold": 2, "deny": 3}
-_NowFacts, _HistoryFacts = message_class("NowFacts"), message_class("HistoryFacts")
+_HistoryFacts = message_class("HistoryFacts")
 Kind = Literal["denied", "held", "masked", "alerted", "lifted"]
 
 
@@ -157,7 +158,7 @@ def _changing(moment: list[Any], zone: ZoneInfo) -> dict[str, Message]:
     minute, rows, statements, denied = moment
     at = datetime.fromtimestamp(minute * 60, zone)
     return {
-        "now": _NowFacts(hour=at.hour, minute=at.minute, weekday=at.isoweekday(), date=at.date().isoformat()),
+        "now": now_facts(at),
         "history": _HistoryFacts(
             rows_last_hour=int(rows), statements_last_minute=int(statements), denied_last_hour=int(denied)
         ),

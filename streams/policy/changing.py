@@ -16,6 +16,10 @@ from taprail.streams.policy.history import History
 _NowFacts = message_class("NowFacts")
 
 
+def now_facts(at: datetime) -> Message:
+    return _NowFacts(hour=at.hour, minute=at.minute, weekday=at.isoweekday(), date=at.date().isoformat())
+
+
 class Changing:
     """Gives both; the time in one zone, made once a minute."""
 
@@ -27,6 +31,6 @@ class Changing:
         minute = int(self._clock()) // 60
         if minute != self._minute:
             at = datetime.fromtimestamp(minute * 60, self._zone)
-            self._now = _NowFacts(hour=at.hour, minute=at.minute, weekday=at.isoweekday(), date=at.date().isoformat())
+            self._now = now_facts(at)
             self._minute = minute
         return {"now": self._now, "history": self._history.facts(person)}

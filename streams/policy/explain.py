@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from datetime import datetime
 from typing import Literal
+from zoneinfo import ZoneInfo
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from taprail.schemas.records import Action
+from taprail.streams.policy.changing import now_facts
 from taprail.streams.policy.conditions import Facts, Unanswered, condition, holds
-from taprail.streams.policy.decision import Decision
+from taprail.streams.policy.decision import Decision, RuleSettings
+from taprail.streams.policy.descriptor import message_class
 from taprail.streams.policy.example import facts_of_example, safeguards_of_example
 from taprail.streams.policy.policy import Example, Policy, Verb, listed
+from taprail.streams.policy.replay import Recorded, facts_of_record
 from taprail.streams.policy.ruling import PolicySet
 from taprail.streams.policy.trial import rule_now
 
@@ -74,6 +79,25 @@ def explain(policies: Iterable[Policy], example: Example) -> Iterator[Explained]
         else:
             hidden = masked or any(m.verdict == "mask" and not m.trial for m in ruling.matches)
             yield Explained(text, "mask" if hidden else "allow", "", "", "", said, decisions)
+
+
+def why(
+    policies: Iterable[Policy], recorded: Recorded, settings: RuleSettings, zone: str, decided: Explained
+) -> Explained:
+    """A recorded statement: `decided` is what its record says of it; conditions are asked about the facts of then.
+
+    What was done before it isn't known here, so `history` is empty. Raises RefusedError where the record doesn't tell
+    what the statement was.
+    """
+    at = datetime.fromtimestamp(recorded.time_us / 1_000_000, ZoneInfo(zone))
+    messages = facts_of_record(recorded, settings) | {
+        "now": now_facts(at),
+        "history": message_class("HistoryFacts")(),
+    }
+    used, facts = PolicySet(policies), Facts(messages)
+    matching = {match.policy for match in rule_now(used, messages).matches}
+    said = tuple(Said(p.id, p.verdict, p.id in matching, not p.acts, tuple(_asked(p, facts))) for p in used.policies)
+    return structs.replace(decided, policies=said)
 
 
 def _asked(policy: Policy, facts: Facts) -> Iterator[Asked]:

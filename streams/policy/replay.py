@@ -35,9 +35,10 @@ _UNREPLAYED = ("EXECUTE", "FETCH")
 
 
 class Recorded(Struct, frozen=True):
-    """Statements that agree in all of FIELDS, in their order."""
+    """Statements that agree in all of FIELDS, in their order; `time_us` is the first one's."""
 
     values: tuple[Any, ...]
+    time_us: int = 0
 
     def __getitem__(self, name: str) -> Any:
         return self.values[FIELDS.index(name)]

@@ -12,6 +12,7 @@ from msgspec import json
 from msgspec.structs import replace
 
 from taprail.schemas.avro import encode, encode_suffix, enriched_schema_of
+from taprail.schemas.errors import RefusedError
 from taprail.schemas.ledger import Entry, Header
 from taprail.schemas.records import Enrichment, Outcome, Person, PolicyMatch, RelationUse, Statement
 from taprail.streams.audit.decode import SchemaBook
@@ -21,6 +22,7 @@ from taprail.streams.policy.backtest import Report, backtest
 from taprail.streams.policy.decision import RuleSettings
 from taprail.streams.policy.facts import facts_of
 from taprail.streams.policy.policy import Policy
+from taprail.streams.policy.recorded import why
 from taprail.streams.policy.ruling import PolicySet
 from tests.streams.audit.conftest import World
 
@@ -154,6 +156,20 @@ def test_what_cannot_be_judged_again_is_counted(past: Past) -> None:
     past.ran("SELECT 1")
     report = replayed(past, policy("alert", "true"))
     assert sum(report.unreplayed.values()) == 2 and found(report) == {("alerted", "p-alert", "Ann", 1)}
+
+
+def test_why_a_recorded_statement_went_as_it_did(past: Past) -> None:
+    past.ran("DELETE FROM orders", ORDERS, action="deny", rule="p-deny", reason="no deletes")
+    past.ran("EXECUTE p")
+    denies = policy("deny", ("'DELETE' in statement.kinds", "now.hour == 12"))
+    told = why(past.kept(), [denies], "t/1/1", "UTC")
+    assert (told.action, told.rule, told.reason) == ("deny", "p-deny", "no deletes")
+    [said] = told.policies
+    assert said.matches and [asked.answer for asked in said.conditions] == ["true", "true"]
+    with pytest.raises(RefusedError, match="the log has no statement t/1/9"):
+        why(past.world.directory, [denies], "t/1/9", "UTC")
+    with pytest.raises(RefusedError, match="isn't in its record"):
+        why(past.world.directory, [denies], "t/1/3", "UTC")
 
 
 def test_a_gate_for_ci(past: Past, tmp_path: Path) -> None:
