@@ -11,7 +11,7 @@ UV := $(RUN) uv pip compile --quiet --universal --generate-hashes --no-header --
       --no-emit-index-url --no-emit-find-links --python-version 3.11
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format bench versions conformance clients bench-tap bench-policy mutants fuzz scim keycloak lock clean
+.PHONY: help demo test lint format bench versions conformance clients bench-policy bench-tap mutants fuzz scim keycloak lock clean
 
 help: ## Show this
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /make \1\t/' | expand -t 16

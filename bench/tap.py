@@ -42,7 +42,7 @@ MODES = ("simple", "extended", "prepared")
 CLIENTS = (1, 8)
 BULK_ROWS, BULK_ROUNDS = 1_000_000, 5
 IDLE, BURST = 2_000, 500
-SERVER = {"max_connections": str(IDLE + 100)}
+MANY_CONNECTIONS = {"max_connections": str(IDLE + 100)}
 # 224 bytes a row on the wire; name and e-mail address are masked for whoever may not see them.
 PEOPLE = f"""
 CREATE TABLE people AS SELECT n AS id, n * 7 AS branch, 'Person number ' || n AS full_name,
@@ -70,16 +70,29 @@ class Run(NamedTuple):
 
 
 def main() -> None:
+    out = Figures("tap")
+    with _installed({}) as (installation, targets):
+        _small(out, Path(installation.endpoints.psql).parent, targets)
+        _bulk(out, targets)
+        _hashed(out, installation, targets)
+    with _installed(MANY_CONNECTIONS) as (_, targets):  # such a server reads large tables more slowly
+        _burst(out, targets[-1])
+        _waiting(out, targets[-1])
+
+
+@contextlib.contextmanager
+def _installed(postgres: dict[str, str]) -> Iterator[tuple[LocalInstallation, list[Target]]]:
+    """The server itself, pgbouncer where there is one, and the tap last; `postgres` are settings of the server."""
     with tempfile.TemporaryDirectory(prefix="taprail-bench-") as folder, contextlib.ExitStack() as stack:
         Path(folder).chmod(0o755)
-        installation = LocalInstallation(Path(folder) / "home", lambda _: None, postgres=SERVER)
+        installation = LocalInstallation(Path(folder) / "home", lambda _: None, postgres=postgres)
         stack.callback(installation.stop)
         loaded = installation.start(_fill)
         for role in ("stream", "agents", "ledger", "signer"):  # they run on other machines
             installation.supervisor[role].child.stop()
         next(part for part in installation.stack.parts if part.name == "Kafka Connect").stop()
-        postgres = installation.endpoints.postgres
-        direct = Target("direct", postgres.port, postgres.superuser, postgres.password, 0)
+        server = installation.endpoints.postgres
+        direct = Target("direct", server.port, server.superuser, server.password, 0)
         token = access_token(installation.endpoints.issuer_url, "ann")
         tap = Target("tap", loaded.settings.tap.port, "ann", token, installation.supervisor["tap"].child.pid)
         targets = [direct, tap]
@@ -87,12 +100,7 @@ def main() -> None:
             targets.insert(1, stack.enter_context(_pgbouncer(program, Path(folder), direct)))
         else:
             print("pgbouncer is not installed: the server itself is the baseline", file=sys.stderr)
-        out = Figures("tap")
-        _small(out, Path(installation.endpoints.psql).parent, targets)
-        _bulk(out, targets)
-        _hashed(out, installation, targets)
-        _burst(out, tap)
-        _waiting(out, tap)
+        yield installation, targets
 
 
 def _fill(endpoints: Endpoints) -> None:
