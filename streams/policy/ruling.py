@@ -11,7 +11,6 @@ a condition that fails makes its deny, hold, mask or alert hold, and its allow n
 from __future__ import annotations
 
 import hashlib
-from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
@@ -101,7 +100,7 @@ class PolicySet:
         self.policies = tuple(sorted(policies, key=lambda p: (_STRICT[p.verdict], p.id)))
         self.version = version_of(self.policies)
         self._compiled = [_compiled(p) for p in self.policies if p.status != "deprecated"]
-        self._places: OrderedDict[bytes, _Candidates] = OrderedDict()
+        self._places: dict[bytes, _Candidates] = {}
         self._shared: dict[tuple[tuple[int, str], ...], _Candidates] = {}
         live = [c for each in self._compiled for c in (*each.live.must, *each.live.must_not)]
         self.looks_back = any("history" in c.text for c in live)
@@ -137,13 +136,12 @@ class PolicySet:
                 may, doubt = each.place.decided(each.policy, lambda asked: holds(asked, facts))
                 if may:
                     possible.append((index, doubt))
+            if len(self._places) >= PLACES_MAX:
+                self._places, self._shared = {}, {}
             shared = tuple(possible)
             if shared not in self._shared:
                 self._shared[shared] = _Candidates([(self._compiled[index], doubt) for index, doubt in possible])
             found = self._places[key] = self._shared[shared]
-            while len(self._places) > PLACES_MAX:
-                self._places.popitem(last=False)
-                self._shared = {k: c for k, c in self._shared.items() if c in self._places.values()}
         return found
 
     def rule_live(self, ruling: Ruling, live: Live, changing: Mapping[str, Message]) -> Ruling:

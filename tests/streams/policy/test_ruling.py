@@ -103,6 +103,14 @@ def test_the_version_names_what_policies_say_and_not_their_tests() -> None:
     assert PolicySet([one, policy("hold")]).version == PolicySet([policy("hold"), one]).version
 
 
+def test_places_beyond_what_is_kept_are_decided_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("taprail.streams.policy.ruling.PLACES_MAX", 3)
+    used = PolicySet([policy("deny", "session.environment.startsWith('p')")])
+    for environment in [f"{kind}{n}" for n in range(4) for kind in ("p", "d")] * 2:
+        [facts] = facts_of_example(Example("SELECT 1", session={"environment": environment}))
+        assert (rule_now(used, facts).policy is not None) is environment.startswith("p")
+
+
 def test_only_sets_that_look_back_ask_for_a_history() -> None:
     assert PolicySet([policy("deny", "history.rows_last_hour > 5")]).looks_back
     assert not PolicySet([policy("deny", "now.hour > 5")]).looks_back
