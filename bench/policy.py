@@ -81,7 +81,13 @@ def _log(folder: Path) -> None:
     sha256, kind = book.add(number, json.dumps(enriched_schema_of(Statement)))
     empty: dict[str, Any] = {n: 0 if hint in (int, "int") else "" for n, hint in Statement.__annotations__.items()}
     empty |= {"tap": "t", "epoch": 1, "tag": "SELECT", "action": "allow", "environment": "prod", "writes": False}
-    empty |= {"relations": (RelationUse("public", "orders", "read"),), "approvers": (), "lineage": (), "matched": ()}
+    empty |= {
+        "relations": (RelationUse("public", "orders", "read"),),
+        "approvers": (),
+        "lineage": (),
+        "matched": (),
+        "terms": None,
+    }
     suffix = encode_suffix(Enrichment("Ann", ("engineers",), True, (), (), 9))
     with Log(
         folder / "log", KeySigner(folder / "log.key", default_state(folder / "log.key"), "bench"), Limits()

@@ -37,6 +37,7 @@ RECORDS: tuple[type[Struct], ...] = (
     records.AcceptedMark,
     records.Detection,
     records.Approval,
+    records.ApprovalState,
     records.Alert,
     records.Coverage,
     records.DeadLetter,

@@ -33,7 +33,10 @@ class SignedRecord(Struct, frozen=True):
 
 
 class Decision(Struct, frozen=True):
-    """An approver's answer to one approval; `binding` is copied from what the approver was shown."""
+    """An approver's answer to one approval; `binding` is copied from what the approver was shown.
+
+    remember  equal statements of the same role may pass, as long as the approval's terms say
+    """
 
     approval_id: str
     binding: str
@@ -43,21 +46,44 @@ class Decision(Struct, frozen=True):
     decided_us: int
     expires_us: int
     ticket: str = ""
+    remember: bool = False
 
 
-class Grant(Struct, frozen=True):
-    """Access for a time: `allows` names the rules that it lifts for this person in this environment and database."""
+class Grant(Struct, frozen=True, omit_defaults=True):
+    """What may be done without asking, for a time; made of an approval, or taken in an emergency.
+
+    statement    exactly one statement (`binding`), once, at the tap that asked; `remembered`: equal ones (`binding` is
+                 what they share) of whoever uses the role
+    access       whatever policies hold, where it is; only to `relations`, if any are named; with `role`, sessions may
+                 use that role, and end with the grant
+    break_glass  the same, and what policies deny
+    approvers    groups that may take it back, and review it
+    rule         the policy that it answers, '' for any
+    review       of an emergency: open until somebody else has looked at it
+    """
 
     grant_id: str
-    subject: str
+    kind: Literal["statement", "remembered", "access", "break_glass"]
+    person: Person
     environment: str
     database: str
-    allows: tuple[str, ...]
-    granted_by: str
     reason: str
     from_us: int
     until_us: int
-    revoked: bool = False
+    granted_by: tuple[Person, ...] = ()
+    approvers: tuple[str, ...] = ()
+    role: str = ""
+    relations: tuple[str, ...] = ()
+    rule: str = ""
+    tap: str = ""
+    binding: str = ""
+    ticket: str = ""
+    revoked: str = ""
+    revoked_by: Person | None = None
+    review: Literal["", "open", "closed"] = ""
+    reviewed_by: Person | None = None
+    reviewed_us: int = 0
+    findings: str = ""
 
 
 class Email(Struct, frozen=True, omit_defaults=True):

@@ -15,15 +15,17 @@ from typing import Any, Final, Literal, Protocol
 
 from msgspec import Struct
 
-from taprail.schemas.records import Action, Person, PolicyMatch, RelationUse
+from taprail.schemas.records import Action, Person, PolicyMatch, RelationUse, Terms
 
 Transaction = Literal["", "begin", "commit", "rollback", "savepoint", "release", "rollback_to", "two_phase"]
 TransactionStatus = Literal["I", "T", "E"]
 # What a record survives before its statement runs: the tap's death, the machine's, or it is in Kafka (acks=all).
 Durability = Literal["process", "machine", "kafka"]
+RETRY_SECONDS = 3600  # how long a request stays open that nobody waits for, unless a policy says otherwise
 COLUMNS_MAX = 1600  # of a relation (MaxHeapAttributeNumber)
 # What an expression makes can be chosen, so a hash of it would be a dictionary; "system": statistics of any column.
 NEVER_HASHED = frozenset({"unproven", "system"})
+NO_TERMS = Terms()
 TEXT_TYPES = frozenset({18, 19, 25, 1042, 1043, 705})  # char, name, text, bpchar, varchar, unknown
 
 
@@ -53,6 +55,8 @@ class SessionContext:
     transaction_status: TransactionStatus = "I"
     prepared: dict[str, str] = field(default_factory=dict)  # SQL-level PREPARE name -> statement text
     cursors: dict[str, str] = field(default_factory=dict)  # DECLAREd cursor -> statement text
+    grant: str = ""  # the grant that its role stands on, '' where its person has the role anyway
+    leans_on: str = ""  # the grant that its last statement stood on, of those that needed a lasting one
     reshaped: bool = False  # the open transaction has changed what names stand for, which no catalog shows yet
     kept: Kept = field(default_factory=Kept, init=False, repr=False, compare=False)
 
@@ -246,6 +250,13 @@ class Verdict:
     hold_seconds    how long a held statement may wait
     position        of the character that a syntax error is about, from 1, as the server would say it; 0 for none
     hold_in_transaction  whether it may wait inside an open transaction, which keeps locks
+    terms           of a hold: what it takes to approve, and what an approval gives
+    approval        what lets it run: a grant's id; '' for none
+    alone           it is asked for by itself, whatever else of the same message is held
+    statements      of a script that is asked for as a whole: how many they are
+    spends          that grant is for one run, and this is it
+    by_policy       a policy has decided, not a safeguard: what access for a time may lift
+    estimated_rows  what the planner expects, -1 where it wasn't asked
     matched         policies that matched, those being tried and those that only alert included
     pending         what the guard needs to decide it anew for the next equal statement; nobody else's
     inert           proven to change neither the catalog nor how the session's next text is read; false where not known
@@ -269,6 +280,13 @@ class Verdict:
     approvers: tuple[str, ...] = ()
     hold_seconds: int = 300
     hold_in_transaction: bool = False
+    terms: Terms = NO_TERMS
+    approval: str = ""
+    spends: bool = False
+    by_policy: bool = False
+    alone: bool = False
+    statements: int = 1
+    estimated_rows: int = -1
     lineage: tuple[str, ...] = ()
     relations: tuple[RelationUse, ...] = ()  # facts.relations resolved through the catalog, with their classes
     matched: tuple[PolicyMatch, ...] = ()
@@ -293,20 +311,30 @@ class Guard(Protocol):
         """Pure and synchronous; cached under a key that is safe (never libpg_query's fingerprint)."""
         ...
 
+    def lifted(self, request: Request, verdict: Verdict) -> Verdict:
+        """A held or denied statement's verdict where something given for a time lets it run; else the same verdict."""
+        ...
+
 
 @dataclass(init=False)
 class Ticket:
-    """A statement that was written down: its place in the tap's sequence, and its mark ('' where it carries none)."""
+    """A statement that was written down: its place in the tap's sequence, and its mark ('' where it carries none).
+
+    `approval` is the one that its end ends, '' for none.
+    """
 
     epoch: Final[int]
     sequence: Final[int]
     mark: Final[str]
     started_us: Final[int]
+    approval: Final[str]
 
-    def __init__(self, epoch: int, sequence: int, mark: str, started_us: int) -> None:
+    def __init__(self, epoch: int, sequence: int, mark: str, started_us: int, approval: str = "") -> None:
         self.epoch, self.sequence, self.mark, self.started_us = epoch, sequence, mark, started_us
+        self.approval = approval
 
 
+# What a hold came to is `error` where the approval was given and couldn't be used.
 Status = Literal["ok", "error", "denied", "expired", "cancelled", "unknown"]
 Ending = Literal["committed", "open", "rolled_back", "none", "unknown"]
 
@@ -347,12 +375,16 @@ class Result:
 
 
 class Recorder(Protocol):
-    """Writes down what happens before it happens. Raises SpoolError where it can't: the statement doesn't run then."""
+    """Writes down what happens before it happens. Raises SpoolError where it can't: the statement doesn't run then.
+
+    `spend` uses up an approval that is for one run; it raises RefusedError where it was used before.
+    """
 
     def statement(
         self, request: Request, verdict: Verdict, *, approval: str = "", held_sequence: int = 0
     ) -> Ticket: ...
     def outcome(self, ticket: Ticket, request: Request, verdict: Verdict, result: Result) -> None: ...
+    def spend(self, approval: str) -> None: ...
     def session(
         self, context: SessionContext, event: Literal["opened", "closed", "refused"], reason: str = ""
     ) -> None: ...
@@ -364,7 +396,8 @@ class Release(Struct, frozen=True):
     approved: bool
     approval_id: str = ""
     reason: str = ""
-    status: Literal["ok", "denied", "expired", "cancelled"] = "ok"
+    status: Literal["ok", "denied", "expired", "cancelled", "error"] = "ok"
+    hint: str = ""
 
 
 class Gate(Protocol):
@@ -378,6 +411,9 @@ class Gate(Protocol):
         """Returns when everything that was written down so far is that durable. Raises RefusedError where it isn't."""
         ...
 
-    async def approval(self, request: Request, verdict: Verdict, ticket: Ticket) -> Release:
-        """Waits for the decision on a held statement, at most `hold_seconds`."""
+    async def approval(
+        self, request: Request, verdict: Verdict, ticket: Ticket, requests: tuple[Request, ...] = ()
+    ) -> Release:
+        """Waits for the decision on a held statement, at most `hold_seconds`; or, where the terms say that it is told
+        at once, until it is known to be asked for. Of a script, `requests` are the statements."""
         ...

@@ -71,12 +71,34 @@ class Envelope(Struct, frozen=True):
     ciphertext: bytes
 
 
+class Terms(Struct, frozen=True):
+    """What it takes to approve, and what an approval gives.
+
+    mode              'wait': the session waits; 'retry': it is told at once, and may run it again once approved
+    quorum            persons who must approve
+    every_group       one of each group must, no person standing for two
+    emergency         groups of which one person alone suffices
+    ticket            whoever approves must name a ticket
+    grant_seconds     how long an approval lasts that isn't used at once
+    remember_seconds  how long equal statements of the role may pass, where whoever approves wants it; 0: never
+    """
+
+    mode: Literal["wait", "retry"] = "wait"
+    quorum: int = 1
+    every_group: bool = False
+    emergency: tuple[str, ...] = ()
+    ticket: bool = False
+    grant_seconds: int = 0
+    remember_seconds: int = 0
+
+
 class Statement(Struct, frozen=True):
     """A statement that a tap has judged. It is in the spool before the server sees a byte of the statement.
 
-    A held one says who may decide (`approvers`, groups), until when, and what the decision binds to. When it runs, it
-    is written down again with its `approval`, and `held_sequence` names the first record. `matched` are the policies
-    that had something to say, whether they decided or not.
+    A held one says who may decide (`approvers`, groups), until when, on which terms, and what the decision binds to;
+    `remember` names all that would be equal to it. When it runs, it is written down again with its `approval`, and
+    `held_sequence` names the first record. `matched` are the policies that had something to say, whether they decided
+    or not. `estimated_rows` is what the planner expects, -1 where it wasn't asked.
     """
 
     tap: str
@@ -110,6 +132,10 @@ class Statement(Struct, frozen=True):
     expires_us: int = 0
     approvers: tuple[str, ...] = ()
     held_sequence: int = 0
+    terms: Terms | None = None
+    remember: str = ""
+    statements: int = 1
+    estimated_rows: int = -1
     lineage: tuple[str, ...] = ()
     matched: tuple[PolicyMatch, ...] = ()
     values: Envelope | None = None
@@ -124,6 +150,7 @@ class Outcome(Struct, frozen=True):
     first_row_us   from the statement's record to the first bytes of its result, 0 where it had no rows
     transaction_status  'open' where more statements of its transaction follow: the outcome of the last one tells
     undoes_from    of a ROLLBACK TO SAVEPOINT: statements of this transaction are undone from this sequence on, 0 else
+    approval       the approval that ends with this: it was used, or nobody waits for it any more
     """
 
     tap: str
@@ -152,6 +179,7 @@ class Outcome(Struct, frozen=True):
     bytes_in: int = 0
     first_row_us: int = 0
     undoes_from: int = 0
+    approval: str = ""
 
 
 class Session(Struct, frozen=True):
@@ -250,8 +278,20 @@ class Detection(Struct, frozen=True):
     policy_version: str
 
 
+class Access(Struct, frozen=True):
+    """Access for a time: to a database role, or without being asked on these relations; on all where none is named."""
+
+    seconds: int
+    role: str = ""
+    relations: tuple[str, ...] = ()
+
+
 class Approval(Struct, frozen=True):
-    """A held statement that asks for a decision. `binding` ties the decision to exactly this statement."""
+    """What asks for a decision. `binding` ties the decision to exactly this.
+
+    A held statement; the held statements of one script, of which `tag` is the first one's, and `statements` says how
+    many they are; or access for a time, whose `reason` is the requester's, and which no statement stands behind.
+    """
 
     approval_id: str
     time_us: int
@@ -274,11 +314,40 @@ class Approval(Struct, frozen=True):
     fingerprint: str
     binding: str
     approvers: tuple[str, ...]
+    kind: Literal["statement", "script", "access"] = "statement"
+    terms: Terms = Terms()
+    remember: str = ""
+    statements: int = 1
+    estimated_rows: int = -1
+    ticket: str = ""
+    access: Access | None = None
     values: Envelope | None = None
 
 
+ApprovalStatus = Literal["requested", "approved", "refused", "expired", "cancelled", "run", "failed"]
+
+
+class ApprovalState(Struct, frozen=True):
+    """A step of an approval: what it came to, when, by whom and why. The same step has the same approval and status.
+
+    person   who did it; null where time did
+    """
+
+    approval_id: str
+    time_us: int
+    status: ApprovalStatus
+    environment: str
+    database: str
+    person: Person | None
+    reason: str = ""
+    ticket: str = ""
+
+
 class Alert(Struct, frozen=True):
-    """A message for people. It names rule, person and place, never a row's values; `link` is where to act on it."""
+    """A message for people. It names rule, person and place, never a row's values; `link` is where to act on it.
+
+    approval_id  what it asks to be approved, where it does
+    """
 
     alert_id: str
     time_us: int
@@ -293,6 +362,7 @@ class Alert(Struct, frozen=True):
     person: str
     statement: str
     link: str = ""
+    approval_id: str = ""
 
 
 class Range(Struct, frozen=True):

@@ -21,6 +21,7 @@ VERBS = {
     "logout": "login:logout",
     "token": "login:token",
     "connect": "connect:connect",
+    "access": "access:access",
     "approvals": "approvals:approvals",
     "identities": "identities:identities",
     "policy": "policy:policy",
@@ -72,6 +73,7 @@ def main() -> None:
                  taprail login        sign in with a browser; taprail connect prod runs psql with the token
                  taprail tail         one live view over all environments
                  taprail approvals    decide on held statements
+                 taprail access       ask for access for a time
                  taprail policy       write, test and explain what may run
                  taprail audit        verify the log, ask it questions
     """

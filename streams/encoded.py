@@ -19,12 +19,15 @@ from taprail.schemas.varint import encode_bytes, encode_long, put_bytes, put_lon
 WORDS_MAX = 256
 NO_VALUES = b"\0"  # the union's first branch: null
 VALUES = b"\2"  # its second
+NOTHING = b"\0"  # a string of no bytes
 # What a statement that runs at once has: no approval, nothing that it binds to, no end, nobody who decides.
-_AT_ONCE = {"approval": "", "binding": "", "expires_us": 0, "approvers": (), "held_sequence": 0}
+_AT_ONCE: dict[str, Any] = {
+    "approval": "", "binding": "", "expires_us": 0, "approvers": (), "held_sequence": 0, "terms": None, "remember": "",
+}  # fmt: skip
 
 _OF_VERDICT = (
     "action", "rule", "fingerprint", "normalized", "reason", "policy_version", "catalog_epoch", "mark", "lineage",
-    "matched",
+    "matched", "statements", "estimated_rows",
 )  # fmt: skip
 _OF_SESSION = ("session", "environment", "server", "database", "purpose", "role", "client", "client_address")
 
@@ -148,6 +151,7 @@ class Encoder:
         put_long(out, result.bytes_in)
         put_long(out, max(0, result.first_row_us - ticket.started_us))
         put_long(out, result.undoes_from)
+        out.write(encode_bytes(ticket.approval.encode()) if ticket.approval else NOTHING)
         return out.getvalue()
 
     def _word(self, word: str) -> bytes:

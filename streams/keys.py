@@ -8,10 +8,22 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from msgspec import Struct
 
+from taprail.schemas.control import Body, ControlKind, SignedRecord, sign
 from taprail.schemas.errors import SettingsError
 
 SYMMETRIC_BYTES = 32
+
+
+class ControlKey(Struct, frozen=True):
+    """What control records are signed with, and its name."""
+
+    name: str
+    private: Ed25519PrivateKey
+
+    def sign(self, kind: ControlKind, key: str, body: Body, now_us: int) -> SignedRecord:
+        return sign(kind, key, body, private_key=self.private, key_id=self.name, now_us=now_us)
 
 
 def write_new(path: Path, data: bytes, mode: int) -> None:

@@ -5,8 +5,9 @@
     taprail.sessions   ─┘ 3 detect     stateless rules on each record                      -> taprail.detections
                           4 decide     a held statement asks for an approval               -> taprail.approvals
                           5 tell       alerts for people, OCSF for the SIEM                -> taprail.alerts, .siem
+                            and goes on where the tap says how its statement ended         -> taprail.approval-states
                           6 account    which sequence numbers were seen                    -> taprail.coverage
-    taprail.changes, taprail.decisions   7 keep: what others decided and attributed        -> taprail.audit
+    taprail.changes, .decisions, .grants 7 keep: what others decided and attributed        -> taprail.audit
 
 Everything of a batch is one Kafka transaction (`connectors/kafka/loop.py`). The audit body is the record's own bytes
 followed by the encoded enrichment, so nothing is encoded again; and what recurs is rendered once.
@@ -20,7 +21,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from confluent_kafka import Message
-from msgspec import Struct, json
+from msgspec import Struct, convert, json
 
 from taprail.connectors.kafka.loop import Out
 from taprail.connectors.kafka.registry import frame, unframe
@@ -30,11 +31,15 @@ from taprail.schemas.envelope import Sealer
 from taprail.schemas.errors import RecordError, StackError
 from taprail.schemas.records import (
     Approval,
+    ApprovalState,
+    ApprovalStatus,
     Coverage,
     DeadLetter,
     Detection,
+    Person,
     Range,
     Statement,
+    Terms,
     approval_id_of,
     statement_id,
 )
@@ -46,7 +51,12 @@ from taprail.streams.sequence import Seen, ranges
 
 AUDIT = "taprail.audit"
 TAPS = {"taprail.statements": "statement", "taprail.outcomes": "outcome", "taprail.sessions": "session"}
-PASSED = {"taprail.changes": "change", "taprail.decisions": "decision", "taprail.policies": "policy_release"}
+PASSED = {
+    "taprail.changes": "change",
+    "taprail.decisions": "decision",
+    "taprail.grants": "grant",
+    "taprail.policies": "policy_release",
+}
 TOPICS = (*TAPS, *PASSED)
 POISON_WINDOW, POISON_MIN = 200, 50
 RECORD_BYTES_MAX = 950_000  # no tap writes more; with what we add it must still fit into Kafka's 1 MiB
@@ -58,10 +68,12 @@ _RECORDS: dict[str, type[Struct]] = {
 _PASSED: dict[str, type[Struct]] = {
     "change": records.Change,
     "decision": control.SignedRecord,
+    "grant": control.SignedRecord,
     "policy_release": control.SignedRecord,
 }
 _KIND_HEADERS = {
-    kind: (("kind", kind.encode()),) for kind in (*TAPS.values(), *PASSED.values(), "detection", "alert", "approval")
+    kind: (("kind", kind.encode()),)
+    for kind in (*TAPS.values(), *PASSED.values(), "detection", "alert", "approval", "approval_state")
 }
 
 
@@ -150,6 +162,8 @@ class Pipeline:
             out.append(Out("taprail.siem", message.key() or b"", json.encode(datastore_activity(record))))
             if record["action"] == "hold":
                 self._held(self._decode_statement(encoded), out)
+        elif kind == "outcome" and record["approval"] and (state := state_of(record)) is not None:
+            out += self._both("taprail.approval-states", "approval_state", f"{state.approval_id}/{state.status}", state)
 
     def _read(self, kind: str, message: Message) -> tuple[bytes, Mapping[str, Any]]:
         """The Avro body and its fields. It is exactly one record, so that what is appended to it is read as ours."""
@@ -227,7 +241,38 @@ def approval_of(statement: Statement) -> Approval:
         fingerprint=statement.fingerprint,
         binding=statement.binding,
         approvers=statement.approvers,
+        kind="script" if statement.statements > 1 else "statement",
+        terms=statement.terms or Terms(),
+        remember=statement.remember,
+        statements=statement.statements,
+        estimated_rows=statement.estimated_rows,
         values=statement.values,
+    )
+
+
+_ENDS: Mapping[str, tuple[ApprovalStatus, str]] = {
+    "ok": ("run", ""),
+    "error": ("failed", "the statement failed"),
+    "unknown": ("failed", "how the statement ended isn't known"),
+    "cancelled": ("cancelled", "the requester stopped waiting"),
+    "expired": ("expired", "nobody decided in time"),
+}
+
+
+def state_of(outcome: Mapping[str, Any]) -> ApprovalState | None:
+    """What an approval came to whose statement has ended; None for a refusal, which its vote has told."""
+    ended = _ENDS.get(outcome["status"])
+    if ended is None:
+        return None
+    status, reason = ended
+    return ApprovalState(
+        approval_id=outcome["approval"],
+        time_us=outcome["time_us"],
+        status=status,
+        environment=outcome["environment"],
+        database=outcome["database"],
+        person=convert(outcome["person"], Person) if status != "expired" else None,
+        reason=f"{reason} (SQLSTATE {outcome['sqlstate']})" if status == "failed" and outcome["sqlstate"] else reason,
     )
 
 

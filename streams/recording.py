@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import re
 import time
+from collections.abc import Callable
 from typing import Literal
 
 from msgspec import json
@@ -17,8 +18,8 @@ from taprail.schemas import avro
 from taprail.schemas import mark as marks
 from taprail.schemas.envelope import Sealer
 from taprail.schemas.guard import Request, Result, SessionContext, Ticket, Verdict
-from taprail.schemas.records import Envelope, Outcome, Session, Statement
-from taprail.streams.approvals.binding import binding
+from taprail.schemas.records import Envelope, Outcome, Session, Statement, approval_id_of
+from taprail.streams.approvals.binding import of_equals, of_retry, of_run
 from taprail.streams.encoded import Encoder
 from taprail.streams.policy.sizes import TEXT_BYTES_KEPT
 from taprail.streams.values import Cut, Hashes, Values
@@ -37,9 +38,15 @@ class SpoolRecorder:
     """Implements `Recorder`. Raises SpoolError where the spool can't take the record."""
 
     def __init__(
-        self, spool: Spool, sealer: Sealer, mark_key: bytes, values: Literal["encrypted", "hashed"] = "encrypted"
+        self,
+        spool: Spool,
+        sealer: Sealer,
+        mark_key: bytes,
+        values: Literal["encrypted", "hashed"] = "encrypted",
+        spend: Callable[[str], None] = lambda approval: None,
     ) -> None:
-        self._spool = spool
+        """`spend` uses up an approval for one run, or raises RefusedError."""
+        self._spool, self._spend = spool, spend
         self._hashed = values == "hashed"
         self._sealer = sealer
         self._mark_key = mark_key
@@ -48,6 +55,7 @@ class SpoolRecorder:
     def statement(self, request: Request, verdict: Verdict, *, approval: str = "", held_sequence: int = 0) -> Ticket:
         session, spool = request.session, self._spool
         started_us, epoch, sequence = now_us(), spool.epoch, spool.sequence + 1
+        approval = approval or verdict.approval
         runs = bool(approval) or verdict.action == "allow" or verdict.action == "mask"
         encoder = self._encoder(session.tap, epoch)
         values = self._values(request, verdict, encoder.id(sequence))
@@ -58,7 +66,13 @@ class SpoolRecorder:
             body = avro.encode(statement_record(request, verdict, named, approval, held_sequence, values))
         spool.append("statement", session.session, body, finishes=held_sequence)
         mark = self._mark(session, sequence) if runs and verdict.mark == "carried" else ""
-        return Ticket(epoch, sequence, mark, started_us)
+        ends = approval if held_sequence or verdict.spends else ""
+        if not runs and waits(verdict):
+            ends = approval_id_of(session.tap, epoch, sequence)
+        return Ticket(epoch, sequence, mark, started_us, ends)
+
+    def spend(self, approval: str) -> None:
+        self._spend(approval)
 
     def outcome(self, ticket: Ticket, request: Request, verdict: Verdict, result: Result) -> None:
         session, spool = request.session, self._spool
@@ -200,6 +214,10 @@ def statement_record(
         expires_us=started_us + verdict.hold_seconds * 1_000_000 if held else 0,
         approvers=verdict.approvers,
         held_sequence=held_sequence,
+        terms=verdict.terms if held else None,
+        remember=of_equals(request, verdict) if held and verdict.statements == 1 else "",
+        statements=verdict.statements,
+        estimated_rows=verdict.estimated_rows,
         lineage=verdict.lineage,
         matched=verdict.matched,
         values=values,
@@ -207,8 +225,12 @@ def statement_record(
 
 
 def request_binding(request: Request, verdict: Verdict) -> str:
-    session = request.session
-    return binding(request.text, request.parameters, session.role, session.search_path, verdict.catalog_epoch)
+    return of_run(request, verdict) if waits(verdict) else of_retry(request, verdict)
+
+
+def waits(verdict: Verdict) -> bool:
+    """Whether somebody waits for what is held, rather than be told at once."""
+    return verdict.action == "hold" and verdict.terms.mode == "wait"
 
 
 def unknown_outcome(statement: Statement, epoch: int, sequence: int, at_us: int) -> Outcome:
@@ -236,4 +258,13 @@ def unknown_outcome(statement: Statement, epoch: int, sequence: int, at_us: int)
         transaction=statement.transaction,
         transaction_status="unknown",
         fingerprint=statement.fingerprint,
+        approval=_ends(statement),
     )
+
+
+def _ends(statement: Statement) -> str:
+    """The approval that ends with a statement whose end nobody saw."""
+    if statement.action == "hold":
+        told = statement.terms is not None and statement.terms.mode == "retry"
+        return "" if told else approval_id_of(statement.tap, statement.epoch, statement.sequence)
+    return statement.approval if statement.held_sequence else ""

@@ -20,6 +20,7 @@ from taprail.connectors.vault import Login, Vault
 from taprail.schemas.endpoints import KafkaEndpoint, Role
 from taprail.schemas.errors import SettingsError, TaprailError
 from taprail.schemas.guard import Durability
+from taprail.streams.settings_access import AccessRule, check_access
 from taprail.streams.settings_base import Name, Port, SecretRef, Section
 from taprail.streams.settings_scim import Scim, check_scim
 from taprail.streams.settings_signin import Certificate, GroupsFrom, SignInRule, check_certificates
@@ -83,7 +84,10 @@ class IdentityProvider(Section, frozen=True, kw_only=True):
 
 
 class RoleMapping(Section, frozen=True, kw_only=True):
-    group: Annotated[str, Meta(description="A group of the identity provider, or `*` for everyone. First match wins.")]
+    group: Annotated[
+        str,
+        Meta(description="A group, `*` for everyone; empty: whoever is given the role for a time. First match wins."),
+    ]
     role: Annotated[str, Meta(description="The database role that the tap signs in as.")]
     password: Annotated[SecretRef, Meta(description="Its password.")]
     member_of: Annotated[
@@ -261,6 +265,9 @@ class Settings(Section, frozen=True, kw_only=True):
     tap: Tap = field(default_factory=Tap)
     policy: Policy = field(default_factory=Policy)
     approvals: Approvals = field(default_factory=Approvals)
+    access: Annotated[
+        tuple[AccessRule, ...], Meta(description="Who may ask for access for a time, or take it in an emergency.")
+    ] = ()
     scim: Scim = field(default_factory=Scim)
     vault: VaultSettings = field(default_factory=VaultSettings)
     alerts: Alerts = field(default_factory=Alerts)
@@ -346,11 +353,20 @@ def _check(settings: Settings, path: Path) -> None:
             )
     try:
         check_tap(settings.tap, {d.environment for d in settings.databases}, set(names))
+        check_access(settings.access, _roles(settings))
         check_certificates(settings.certificates, settings.tap.client_ca_file)
         check_scim(settings.scim)
         check_vault(settings.vault)
     except SettingsError as error:
         raise SettingsError(f"{path}: {error.message}", hint=error.hint) from error
+
+
+def _roles(settings: Settings) -> dict[str, set[str]]:
+    """The roles that a tap can sign in as, by environment."""
+    found: dict[str, set[str]] = {}
+    for database in settings.databases:
+        found.setdefault(database.environment, set()).update(mapping.role for mapping in database.roles)
+    return found
 
 
 def problems(loaded: Loaded) -> list[str]:

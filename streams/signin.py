@@ -4,6 +4,7 @@ listed; roles by group. `docs/sign-in.md` says it for users.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from fnmatch import fnmatchcase
 
 from msgspec.structs import replace
@@ -14,12 +15,13 @@ from taprail.connectors.postgres.oauth import Offer
 from taprail.connectors.postgres.scram import ScramSecret, scram_secret
 from taprail.connectors.postgres.signin import Identity, Login, Method
 from taprail.connectors.postgres.upstream import Target
+from taprail.schemas.control import Grant
 from taprail.schemas.errors import RefusedError
 from taprail.schemas.records import Person
 from taprail.streams.identity.groups import Standing
 from taprail.streams.identity.speaks_for import OURSELVES, Speaker, Speakers
 from taprail.streams.routing import Directory
-from taprail.streams.settings import IdentityProvider, Loaded, Service
+from taprail.streams.settings import Database, IdentityProvider, Loaded, Service
 from taprail.streams.settings_signin import Certificate
 from taprail.streams.upstreams import target_of, upstream_tls
 
@@ -27,8 +29,17 @@ from taprail.streams.upstreams import target_of, upstream_tls
 class SignIn:
     """Implements `Authenticator` and `Route` from the settings. Secrets are read once, at the start."""
 
-    def __init__(self, loaded: Loaded, standing: Standing | None = None) -> None:
-        """`standing` is the directory's word on who may act, and with which groups; None: nothing is known of it."""
+    def __init__(
+        self,
+        loaded: Loaded,
+        standing: Standing | None = None,
+        granted: Callable[[Person, str, str], Grant | None] = lambda person, environment, database: None,
+    ) -> None:
+        """`standing` is the directory's word on who may act, and with which groups; None: nothing is known of it.
+
+        `granted` gives the grant with a role that a person has in an environment and a database, if there is one.
+        """
+        self._granted = granted
         settings = loaded.settings
         self._proven = standing.proven if standing is not None else _as_it_is
         self._listed = standing.listed if standing is not None else _as_it_is
@@ -99,17 +110,21 @@ class SignIn:
         return replace(identity, person=spoken.person, expires_us=min(ends, default=0))
 
     def route(self, login: Login, identity: Identity) -> Target:
-        """The first of the database's roles that one of the person's groups maps to."""
-        database = self._directory.find(login)
-        groups = set(identity.person.groups)
-        role = next((m.role for m in database.roles if m.group == "*" or m.group in groups), None)
-        if role is None:
+        """The role that the person was given for a time, or the first that one of the person's groups maps to."""
+        database, person = self._directory.find(login), identity.person
+        grant = self._granted(person, database.environment, database.name)
+        if grant is not None and (database.name, grant.role) in self._passwords:
+            role = grant.role
+        else:
+            grant, role = None, role_of(database, person.groups)
+        if not role:
             raise RefusedError(
-                f"none of {identity.person.name}'s groups may use {database.name}",
-                hint="ask whoever manages your groups for access",
+                f"none of {person.name}'s groups may use {database.name}",
+                hint="ask whoever manages your groups for access, or for some time with `taprail access request`",
             )
         password, tls = self._passwords[database.name, role], self._tls[database.name]
-        return target_of(database, role, password, tls, self._durability)
+        target = target_of(database, role, password, tls, self._durability)
+        return replace(target, grant=grant.grant_id) if grant is not None else target
 
     def _shown(self, login: Login) -> Certificate | None:
         """Whom the client's certificate proves it to be. Raises RefusedError where that is only somebody else.
@@ -139,6 +154,13 @@ def _speaker(loaded: Loaded, service: Service) -> Speaker:
     if service.statement_key is not None:
         key = loaded.secret(service.statement_key, f"services.{service.name}.statement_key").encode()
     return Speaker(service.name, service.speaks_for, key)
+
+
+def role_of(database: Database, groups: Iterable[str]) -> str:
+    """The first of the database's roles that one of the groups maps to, '' where none does. One of no group is only
+    ever given for a time."""
+    held = set(groups) - {""}
+    return next((m.role for m in database.roles if m.group == "*" or m.group in held), "")
 
 
 def _as_it_is(person: Person) -> Person:

@@ -35,10 +35,13 @@ from taprail.connectors.spool.files import Position
 from taprail.connectors.spool.process import Job, PublisherProcess
 from taprail.connectors.spool.spool import Spool
 from taprail.schemas import avro, records
-from taprail.schemas.control import SignedRecord
+from taprail.schemas.control import Grant, SignedRecord
 from taprail.schemas.errors import SpoolError, StackError
 from taprail.schemas.guard import Catalog, Facts, Request, Result, SessionContext, Ticket, Verdict
 from taprail.schemas.records import Person
+from taprail.streams.approvals.grants import TOPIC as GRANTS
+from taprail.streams.approvals.grants import Grants, leans_on, stands_on
+from taprail.streams.approvals.spent import Spent
 from taprail.streams.approvals.waiter import DecisionDesk
 from taprail.streams.following import follow
 from taprail.streams.gate import TapGate
@@ -63,7 +66,7 @@ from taprail.streams.signin import SignIn
 from taprail.streams.stream import control_keys, data_sealer, mark_key
 from taprail.streams.tap_admin import admin_verbs, forward_to
 from taprail.streams.tap_listen import addresses_of, limits_of
-from taprail.streams.tap_processes import left_over, of_process, serve_all
+from taprail.streams.tap_processes import ids, left_over, of_process, serve_all
 from taprail.streams.tap_reload import Reloader, Watchers
 from taprail.streams.upstreams import catalog_connect, upstream_tls
 
@@ -71,6 +74,8 @@ FOLLOW_RETRY_SECONDS = 1.0
 IDENTITIES_SECONDS = POLICIES_SECONDS = 10.0  # how long a start waits to know who is revoked, and what may run
 GARBAGE_THRESHOLD = 50_000  # a statement makes no cycles: what they would be looked for in are sessions
 DRAIN_SECONDS = 0.2
+SWEEP_SECONDS = 0.5  # how much later than its time a grant may end
+GRANT_SQLSTATE = "57P01"
 _log = logging.getLogger("taprail.tap")
 
 
@@ -115,12 +120,15 @@ async def _serve(whole: Loaded, process: int, stop: threading.Event, ready: Call
     spool = _spool(loaded)
     watchers = Watchers(loaded, watcher_of)
     in_force, history = InForce(shipped(), local_policies(loaded)), History()
-    recorder = TapRecorder(_recorder(spool, loaded), watchers, partial(_look_back, in_force, history))
+    written = _recorder(spool, loaded, spent_of(whole).spend)
+    recorder = TapRecorder(written, watchers, partial(_look_back, in_force, history))
     durable = Durable(spool)
     publisher = _publisher(spool, loaded, durable.advanced)
     publisher.start()  # first of all: a spool that is full must be drained before anything can be written
     _end_unfinished(spool, recorder.inner)
     desk = DecisionDesk(control_keys(loaded))
+    grants = Grants(control_keys(loaded), frozenset(ids(whole)))
+    grants.is_spent = spent_of(whole).holds
     revocations = Revocations(Directory(control_keys(loaded)), spool.directory / "revoked.json")
 
     def serving(now: Loaded) -> Serving:
@@ -129,8 +137,10 @@ async def _serve(whole: Loaded, process: int, stop: threading.Event, ready: Call
         in_force.prepare(local_policies(now))
         changing = Changing(policy.zone, history)
         catalog = partial(_catalog_of, watchers)
-        guard = PolicyGuard(catalog, rule_settings(policy), hash_keys(now), in_force=in_force, changing=changing)
-        sign_in = SignIn(now, revocations.standing(now.settings.identity.groups_from))
+        guard = PolicyGuard(
+            catalog, rule_settings(policy), hash_keys(now), in_force=in_force, changing=changing, lifting=grants.lifting
+        )
+        sign_in = SignIn(now, revocations.standing(now.settings.identity.groups_from), grants.role)
         gate = TapGate(guard, desk, watchers, durable.wait)
 
         def route(login: Login, identity: Identity) -> Target:
@@ -144,6 +154,7 @@ async def _serve(whole: Loaded, process: int, stop: threading.Event, ready: Call
 
     proxy = Proxy(tap.id, serving(loaded), process=process, forward=forward_to(whole, process))
     revocations.end = proxy.end_sessions
+    grants.ended = partial(end_granted, proxy)
     reloader = Reloader(loaded, process, proxy, watchers, serving, in_force.commit)
     for watcher in watchers.values():
         watcher.start()
@@ -152,6 +163,9 @@ async def _serve(whole: Loaded, process: int, stop: threading.Event, ready: Call
     kafka = loaded.kafka("tap").client_config("tap")
     arguments = (IDENTITIES, kafka, revocations.take, revocations.complete, loop.call_soon_threadsafe, stop)
     threading.Thread(target=follow, args=arguments, daemon=True).start()
+    arguments = (GRANTS, kafka, grants.take, grants.complete, loop.call_soon_threadsafe, stop)
+    threading.Thread(target=follow, args=arguments, daemon=True).start()
+    sweeping = loop.create_task(_sweep(grants))
     await _follow_releases(loaded, in_force, spool.directory / "policies.json", kafka, stop)
     if not await asyncio.to_thread(revocations.complete.wait, IDENTITIES_SECONDS):
         _log.warning("identities aren't read yet: who was revoked while this tap was down may sign in until they are")
@@ -163,6 +177,7 @@ async def _serve(whole: Loaded, process: int, stop: threading.Event, ready: Call
     try:
         await asyncio.to_thread(stop.wait)
     finally:
+        sweeping.cancel()
         admin.close()
         await proxy.close()
         for watcher in watchers.values():
@@ -176,8 +191,29 @@ def _spool(loaded: Loaded) -> Spool:
     return Spool(loaded.path(tap.spool), bytes_max=tap.spool_bytes_max)
 
 
-def _recorder(spool: Spool, loaded: Loaded) -> SpoolRecorder:
-    return SpoolRecorder(spool, data_sealer(loaded), mark_key(loaded), loaded.settings.policy.values)
+def _recorder(spool: Spool, loaded: Loaded, spend: Callable[[str], None] = lambda approval: None) -> SpoolRecorder:
+    return SpoolRecorder(spool, data_sealer(loaded), mark_key(loaded), loaded.settings.policy.values, spend)
+
+
+def spent_of(whole: Loaded) -> Spent:
+    """What all processes of a tap know to be used."""
+    spool = whole.path(whole.settings.tap.spool)
+    return Spent(spool.with_name(spool.name + ".spent"))
+
+
+async def _sweep(grants: Grants) -> None:
+    while True:
+        await asyncio.sleep(SWEEP_SECONDS)
+        grants.sweep()
+
+
+def end_granted(proxy: Proxy, grant: Grant) -> None:
+    """End the sessions that have their role by a grant that is over, and those where it lets something run just now."""
+    why = "was taken back" if grant.revoked else "is over"
+    text = f"terminating connection: the access that was given for a time {why}"
+    ended = proxy.end_sessions(stands_on(grant), GRANT_SQLSTATE, text)
+    ended += proxy.end_sessions(leans_on(grant), GRANT_SQLSTATE, text, at_work=True)
+    _log.info("grant %s of %s %s; %d sessions end", grant.grant_id, grant.person.subject, why, ended)
 
 
 class TapRecorder:
@@ -193,7 +229,12 @@ class TapRecorder:
         self.inner, self._watchers, self._ended = inner, watchers, ended
 
     def statement(self, request: Request, verdict: Verdict, *, approval: str = "", held_sequence: int = 0) -> Ticket:
+        if verdict.approval and not verdict.spends:
+            request.session.leans_on = verdict.approval
         return self.inner.statement(request, verdict, approval=approval, held_sequence=held_sequence)
+
+    def spend(self, approval: str) -> None:
+        self.inner.spend(approval)
 
     def outcome(self, ticket: Ticket, request: Request, verdict: Verdict, result: Result) -> None:
         if not verdict.inert and may_change_catalog(verdict.facts) and result.status != "denied":

@@ -40,6 +40,11 @@ def of_process(loaded: Loaded, process: int) -> Loaded:
     return replace(loaded, settings=replace(loaded.settings, tap=own))
 
 
+def ids(loaded: Loaded) -> list[str]:
+    """What the processes of a tap are called in records."""
+    return [of_process(loaded, process).settings.tap.id for process in range(loaded.settings.tap.processes)]
+
+
 def admin_socket(loaded: Loaded, process: int) -> Path:
     """Where a process is asked for something. `loaded` are the settings of the whole tap."""
     spool = loaded.path(of_process(loaded, process).settings.tap.spool)

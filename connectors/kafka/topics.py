@@ -54,7 +54,8 @@ TOPICS: tuple[Topic, ...] = (
     Topic("taprail.sessions", ("tap",), ("stream", "viewer"), SESSION_PARTITIONS, _log(7)),
     Topic("taprail.coverage", ("stream",), ("stream", "agents", "viewer"), config=_log(7)),
     Topic("taprail.detections", ("stream", "agents"), ("stream", "agents", "viewer"), config=_log(30)),
-    Topic("taprail.approvals", ("tap", "stream"), ("tap", "stream", "agents", "viewer"), config=_log(30)),
+    Topic("taprail.approvals", ("tap", "stream", "agents"), ("tap", "stream", "agents", "viewer"), config=_log(30)),
+    Topic("taprail.approval-states", ("stream", "agents"), ("tap", "agents", "viewer"), config=_log(30)),
     Topic("taprail.decisions", ("agents",), ("tap", "stream", "agents", "viewer"), config=_log(30)),
     Topic("taprail.alerts", ("stream", "agents"), ("agents", "viewer"), config=_log(30)),
     Topic("taprail.siem", ("stream", "agents"), ("viewer",), config=_log(7)),
@@ -77,7 +78,10 @@ def _table(name: str, *, windowed: bool = False) -> Topic:
     return Topic(f"{AGENTS_PREFIX}-{name}-changelog", ("agents",), ("agents",), config=config)
 
 
-TOPICS += (_table("approvals"), _table("coverage"), _table("delivered"), _table("refusals", windowed=True))
+TOPICS += (
+    *(_table(name) for name in ("approvals", "coverage", "delivered", "emergencies")),
+    _table("refusals", windowed=True),
+)
 
 
 def change_feed_name(server: str, database: str) -> str:

@@ -15,6 +15,7 @@ from msgspec import Struct
 from taprail.connectors.postgres import messages
 from taprail.connectors.postgres.names import Unsettled
 from taprail.connectors.postgres.outlook import Outlook, unpinned, unreadable
+from taprail.connectors.postgres.scripts import Script, scripts, told_at_once
 from taprail.connectors.postgres.state import OWN_PREFIX, Run, State
 from taprail.schemas.errors import RefusedError, SpoolError
 from taprail.schemas.guard import Durability, Facts, Release, Request, Verdict
@@ -30,11 +31,12 @@ class CatalogWait(Struct, frozen=True):
 
 
 class ApprovalWait(Struct, frozen=True):
-    """The statement is held; answer how the wait ended. `ticket` names its record."""
+    """A statement is held, or a script, of which `requests` are the statements; answer how the wait ended."""
 
     request: Request
     verdict: Verdict
     held: Run
+    requests: tuple[Request, ...]
 
 
 class RecordWait(Struct, frozen=True):
@@ -88,6 +90,8 @@ class Admission:
             verdict = self._state.guard.judge(request)
         except RefusedError as error:
             verdict = unparsed(error)
+        if verdict.action == "hold" or (verdict.action == "deny" and verdict.by_policy):
+            verdict = self._state.guard.lifted(request, verdict)
         if verdict.action != "deny" and not verdict.needs_catalog:
             verdict = _strict(outlook, request.text, verdict)
         return Candidate(request, verdict, outlook)
@@ -155,6 +159,8 @@ class Admission:
     ) -> list[Run] | bytes:
         recorder, runs = self._state.recorder, []
         try:
+            for approval in {c.verdict.approval for c in candidates if c.verdict.spends}:
+                recorder.spend(approval)
             for index, candidate in enumerate(candidates):
                 request, verdict = candidate.request, candidate.verdict
                 if approvals and index in approvals:
@@ -165,6 +171,8 @@ class Admission:
                 else:
                     ticket = recorder.statement(request, verdict)
                 runs.append(Run(request, verdict, ticket))
+        except RefusedError as error:  # what it wanted to use is used
+            return messages.error("42501", error.message, hint=error.hint)
         except SpoolError as error:
             self._abandon(runs)
             return _spool_refusal(error)
@@ -197,12 +205,16 @@ class Admission:
         if not runs:
             return []
         approvals: dict[int, tuple[Release, Run]] = {}
-        for index, candidate in enumerate(candidates):
-            if candidate.verdict.action == "hold":
-                answer = yield from self._hold(candidate.request, candidate.verdict)
-                if isinstance(answer, bytes):
-                    return answer
-                approvals[index] = answer
+        for script in scripts(candidates):
+            lifted = self._state.guard.lifted(script.request, script.verdict) if len(script.places) > 1 else None
+            if lifted is not None and lifted.action != "hold":
+                for place in script.places:
+                    candidates[place] = _lifted_with(candidates[place], lifted)
+                continue
+            answer = yield from self._hold(script)
+            if isinstance(answer, bytes):
+                return answer
+            approvals |= dict.fromkeys(script.places, answer)
         done = self._record(candidates, approvals)
         if isinstance(done, bytes) or self._state.durability == "process":
             return done
@@ -216,28 +228,22 @@ class Admission:
             return _spool_refusal(failure)
         return runs
 
-    def _hold(self, request: Request, verdict: Verdict) -> Generator[Wait, WaitResult, tuple[Release, Run] | bytes]:
-        state = self._state
-        if not verdict.hold_in_transaction and (
-            state.in_block or state.group_ran or state.context.transaction_status != "I"
-        ):
-            hint = "commit or roll back first: a transaction that waits for an approval keeps its locks"
-            return self.deny(
-                request,
-                _denied(
-                    verdict, "this statement needs an approval and may not wait inside a transaction", "25001", hint
-                ),
-            )
+    def _hold(self, script: Script) -> Generator[Wait, WaitResult, tuple[Release, Run] | bytes]:
+        """Write down that it is held, and wait for what comes of it; or, where told at once, until it is asked for."""
+        state, request, verdict = self._state, script.request, script.verdict
+        inside = state.in_block or state.group_ran or state.context.transaction_status != "I"
+        if inside and not verdict.hold_in_transaction:
+            verdict = told_at_once(verdict)
         try:
             held = Run(request, verdict, state.recorder.statement(request, verdict))
         except SpoolError as error:
             return _spool_refusal(error)
-        who = f" by {', '.join(verdict.approvers)}" if verdict.approvers else ""
-        text = f"waiting for an approval{who}, at most {verdict.hold_seconds} s: {verdict.reason}"
-        state.notices.append(
-            messages.notice("00000", text, hint=verdict.hint or "cancel the statement to stop waiting")
-        )
-        release = yield ApprovalWait(request, verdict, held)
+        if verdict.terms.mode == "wait":
+            who = f" by {', '.join(verdict.approvers)}" if verdict.approvers else ""
+            text = f"waiting for an approval{who}, at most {verdict.hold_seconds} s: {verdict.reason}"
+            hint = verdict.hint or "cancel the statement to stop waiting"
+            state.notices.append(messages.notice("00000", text, hint=hint))
+        release = yield ApprovalWait(request, verdict, held, script.requests)
         assert isinstance(release, Release)
         if release.approved:
             return release, held
@@ -249,9 +255,18 @@ class Admission:
             "denied": "the approval was refused",
             "expired": "nobody approved in time",
             "cancelled": "canceling statement due to user request",
+            "error": "the approval can't be used",
         }
         text = release.reason or ended[held.result_status]
-        return messages.error(held.sqlstate, text, hint=verdict.hint)
+        rule = f" (rule {verdict.rule})" if verdict.rule and held.result_status != "cancelled" else ""
+        return messages.error(held.sqlstate, text + rule, hint=release.hint or verdict.hint)
+
+
+def _lifted_with(candidate: Candidate, lifted: Verdict) -> Candidate:
+    """One statement of a script that a grant lets run as a whole."""
+    verdict = candidate.verdict
+    action: Literal["mask", "allow"] = "mask" if verdict.mask is not None else "allow"
+    return replace(candidate, verdict=replace(verdict, action=action, approval=lifted.approval, spends=lifted.spends))
 
 
 def unparsed(error: RefusedError) -> Verdict:

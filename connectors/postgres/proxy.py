@@ -107,14 +107,14 @@ class _Open:
     def __init__(self, session: Session, relay: Relay, person: tuple[str, str], expires_us: int) -> None:
         self.session, self.relay, self.person = session, relay, person
         self.stopwatch = timeouts.Stopwatch(session.limits)
-        self.expiry = Expiry(expires_us, session.limits.expiry_grace_seconds, self._at_work, self._expired)
+        self.expiry = Expiry(expires_us, session.limits.expiry_grace_seconds, self.at_work, self._expired)
 
     def end(self, sqlstate: str, text: str) -> None:
         if self.session.busy and self.session.wait is None:  # PostgreSQL runs on for a client that has gone
             self.relay.cancel()
         self.relay.stop(sqlstate, text)
 
-    def _at_work(self) -> bool:
+    def at_work(self) -> bool:
         return self.session.busy or self.session.context.transaction_status != "I"
 
     def _expired(self) -> None:
@@ -192,15 +192,19 @@ class Proxy:
         """Sessions that are open."""
         return len(self._open)
 
-    def end_sessions(self, match: Callable[[SessionContext], bool], sqlstate: str, text: str) -> int:
+    def end_sessions(
+        self, match: Callable[[SessionContext], bool], sqlstate: str, text: str, *, at_work: bool = False
+    ) -> int:
         """End every session that `match` says yes to with a FATAL error, whatever it does; how many were open.
+
+        With `at_work` only those in which a statement runs, or a transaction is open.
 
         What runs is cancelled at the server. A sign-in that is under way is judged as well, as soon as it is known
         whose it is: nobody slips through in between.
         """
         for arrival in self._arriving:
             arrival.endings.append(_Ending(match, sqlstate, text))
-        matching = [each for each in self._open if match(each.session.context)]
+        matching = [e for e in self._open if match(e.session.context) and (e.at_work() or not at_work)]
         for each in matching:
             each.end(sqlstate, text)
         return len(matching)
@@ -427,6 +431,7 @@ def _context(
         client=login.application,
         client_address=login.client_address,
         purpose=identity.purpose,
+        grant=target.grant,
         search_path=opened.settings.get("search_path", '"$user", public'),
     )
 

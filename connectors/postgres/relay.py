@@ -122,7 +122,7 @@ class Relay:
             elif isinstance(wait, RecordWait):
                 await self._gate.recorded(wait.durability)
             else:
-                result = await self._gate.approval(wait.request, wait.verdict, wait.held.ticket)
+                result = await self._gate.approval(wait.request, wait.verdict, wait.held.ticket, wait.requests)
         except TaprailError as error:
             result = _failed(wait, error)
         except Exception:

@@ -37,6 +37,7 @@ class Target(Struct, frozen=True):
     ssl_hostname                    what the certificate must name; '' takes `host`
     direct_tls                      begin with TLS, without an SSLRequest before it: servers from PostgreSQL 17 on
     durability                      what a statement's record survives before the statement runs
+    grant                           what was given for a time, and the role stands on; '' for nothing
     minor                           newest minor version of protocol 3 that is asked for; older servers negotiate 3.0
     """
 
@@ -53,6 +54,7 @@ class Target(Struct, frozen=True):
     direct_tls: bool = False
     minor: int = startup.NEWEST_MINOR
     durability: Durability = "process"
+    grant: str = ""
 
 
 class Opened(Struct, frozen=True):

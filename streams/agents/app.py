@@ -25,7 +25,7 @@ from taprail.connectors.siem.ocsf import detection_finding
 from taprail.schemas import avro
 from taprail.schemas.envelope import Sealer
 from taprail.schemas.errors import RecordError, StackError
-from taprail.schemas.records import Alert, DeadLetter, Detection
+from taprail.schemas.records import Alert, ApprovalState, DeadLetter, Detection
 from taprail.streams.detections.found import alert_of
 
 STOP_SECONDS = 5.0
@@ -117,6 +117,10 @@ class Outbox:
 
     async def alert(self, alert: Alert) -> None:
         await self._both("taprail.alerts", "alert", alert.alert_id, alert)
+
+    async def approval_state(self, state: ApprovalState) -> None:
+        """To its topic and into the audit log; its key is the same however often it is told."""
+        await self._both("taprail.approval-states", "approval_state", f"{state.approval_id}/{state.status}", state)
 
     async def dead_letter(self, event: Any, error: RecordError) -> None:
         message, now_us = event.message, time.time_ns() // 1000

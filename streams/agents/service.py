@@ -17,19 +17,21 @@ from taprail.connectors.debezium.connector import restart_failed
 from taprail.connectors.kafka.lag import ReadUntil
 from taprail.connectors.kafka.registry import Registry
 from taprail.connectors.oidc.tokens import TokenVerifier
-from taprail.schemas.control import SignedRecord
-from taprail.schemas.errors import SettingsError, StackError
+from taprail.schemas.errors import RefusedError, SettingsError, StackError
 from taprail.streams import keys, pipeline
 from taprail.streams.agents.app import Outbox, application, shut_down
 from taprail.streams.agents.approvals import watch_approvals
 from taprail.streams.agents.coverage import watch_coverage
 from taprail.streams.agents.deliver import deliver, sinks
 from taprail.streams.agents.feeds import watch_feeds
+from taprail.streams.agents.grants import watch_grants
 from taprail.streams.agents.refusals import watch_refusals
 from taprail.streams.approvals import feed
 from taprail.streams.approvals.browser import BrowserSessions
+from taprail.streams.approvals.granting import Granting
+from taprail.streams.approvals.grants import TOPIC as GRANTS
 from taprail.streams.approvals.pending import PendingApprovals
-from taprail.streams.approvals.web import Service
+from taprail.streams.approvals.serving import Service
 from taprail.streams.approvals.web import application as page
 from taprail.streams.following import follow
 from taprail.streams.identity.enrich import Directory
@@ -42,7 +44,9 @@ from taprail.streams.signin import token_rules
 from taprail.streams.stream import GROUP as STATEMENT_PATH
 from taprail.streams.stream import control_keys, data_sealer
 
-IDENTITIES_SECONDS = 15.0  # how long a start waits to know who is revoked
+IDENTITIES_SECONDS = 15.0  # how long a start waits to know who is revoked, and what was given
+SETTLE_AGAIN_SECONDS = (1.0, 5.0, 30.0, 60.0)  # how long to wait where Kafka doesn't take what was given
+_log = logging.getLogger("taprail.approvals")
 
 
 def serve(loaded: Loaded, stop: threading.Event, ready: Callable[[], None]) -> None:
@@ -57,26 +61,56 @@ async def _serve(loaded: Loaded, stop: threading.Event, ready: Callable[[], None
     frames = pipeline.register(Registry(loaded.settings.registry.url).register).plain
     pending, directory, known = PendingApprovals(), Directory(control_keys(loaded)), threading.Event()
     standing = Standing(directory, loaded.settings.identity.groups_from, known.is_set)
-    runner = web.AppRunner(page(approvals_service(loaded, pending, standing, frames[SignedRecord])), access_log=None)
+    service = approvals_service(loaded, pending, standing, frames)
+    runner = web.AppRunner(page(service), access_log=None)
     scim = ScimServer(loaded, stop) if loaded.settings.scim.token is not None else None
     app = faust_agents(loaded, frames, folder)
     await runner.setup()
     try:
         config, loop = loaded.kafka("agents").client_config("agents"), asyncio.get_running_loop()
-        arguments = (TOPIC, config, directory.take, known, loop.call_soon_threadsafe, stop)
-        threading.Thread(target=follow, args=arguments, daemon=True).start()
-        if not await asyncio.to_thread(known.wait, IDENTITIES_SECONDS):
-            raise StackError("who is revoked isn't known, so nobody may decide", hint="does Kafka answer?")
+        granting = service.granting
+        for topic, take, complete in ((TOPIC, directory.take, known), (GRANTS, granting.take, granting.complete)):
+            arguments = (topic, config, take, complete, loop.call_soon_threadsafe, stop)
+            threading.Thread(target=follow, args=arguments, daemon=True).start()
+        for complete, what in ((known, "who is revoked"), (granting.complete, "what was given for a time")):
+            if not await asyncio.to_thread(complete.wait, IDENTITIES_SECONDS):
+                raise StackError(f"{what} isn't known, so nobody may decide", hint="does Kafka answer?")
         settings = loaded.settings.approvals
         await web.TCPSite(runner, settings.host, settings.port).start()
         if scim is not None:
             await scim.start()
-        following = asyncio.to_thread(feed.follow, config, pending, control_keys(loaded), loop, stop)
+        changed = Settling(service).changed
+        following = asyncio.to_thread(feed.follow, config, pending, control_keys(loaded), loop, stop, changed)
         await _run_both(asyncio.ensure_future(following), app, stop, ready)
     finally:
         await runner.cleanup()
         if scim is not None:
             await scim.close()
+
+
+class Settling:
+    """Gives what was approved, as soon as the topic says so: a vote that was taken just before a crash counts, too."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def changed(self, approval_id: str) -> None:
+        task = asyncio.get_running_loop().create_task(self._settle(approval_id))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _settle(self, approval_id: str) -> None:
+        try:
+            entry = self._service.pending.get(approval_id)
+        except RefusedError:
+            return  # its votes were read before it
+        for wait_s in SETTLE_AGAIN_SECONDS:
+            try:
+                return await self._service.granting.settle(entry)
+            except RefusedError as error:
+                _log.error("%s is approved, and what it gives isn't published: %s", approval_id, error)
+                await asyncio.sleep(wait_s)
 
 
 def faust_agents(loaded: Loaded, frames: Mapping[type[Struct], bytes], folder: str) -> Any:
@@ -85,6 +119,7 @@ def faust_agents(loaded: Loaded, frames: Mapping[type[Struct], bytes], folder: s
     app = application(kafka, folder)
     outbox = Outbox(app, frames, data_sealer(loaded))
     watch_approvals(app, outbox, control_keys(loaded), loaded.settings.approvals.url)
+    watch_grants(app, outbox, control_keys(loaded), loaded.settings.approvals.url)
     watch_coverage(app, outbox, ReadUntil(kafka, STATEMENT_PATH, tuple(pipeline.TAPS)).ask)
     watch_refusals(app, outbox)
     if feeds := [connector_name(d) for d in loaded.settings.databases if d.feed_role and loaded.settings.connect.url]:
@@ -123,7 +158,9 @@ def _call(ready: Callable[[], None]) -> Callable[[], Any]:
     return called
 
 
-def approvals_service(loaded: Loaded, pending: PendingApprovals, standing: Standing, decision_frame: bytes) -> Service:
+def approvals_service(
+    loaded: Loaded, pending: PendingApprovals, standing: Standing, frames: Mapping[type[Struct], bytes]
+) -> Service:
     settings = loaded.settings
     if settings.keys.control_private is None:
         raise SettingsError("keys.control_private is not set", hint="the agents sign decisions with it")
@@ -132,13 +169,19 @@ def approvals_service(loaded: Loaded, pending: PendingApprovals, standing: Stand
     browser = BrowserSessions(
         verifier, settings.approvals.url, settings.identity.client_id, loaded.secret(secret) if secret else ""
     )
+    private = keys.private_key(loaded.secret(settings.keys.control_private), "keys.control_private")
+    key = keys.ControlKey(settings.keys.control_id, private)
+    publisher = feed.Publisher(loaded.kafka("agents").client_config("agents"), frames)
     return Service(
         pending=pending,
+        granting=Granting(key, control_keys(loaded), publisher.control),
         verifier=verifier,
         browser=browser,
         sealer=data_sealer(loaded),
-        private_key=keys.private_key(loaded.secret(settings.keys.control_private), "keys.control_private"),
-        key_id=settings.keys.control_id,
-        publish=feed.DecisionPublisher(loaded.kafka("agents").client_config("agents"), decision_frame),
+        key=key,
+        publish=publisher.control,
+        publish_approval=publisher.approval,
+        publish_state=publisher.state,
+        access=settings.access,
         standing=standing.proven,
     )

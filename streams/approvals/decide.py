@@ -1,4 +1,4 @@
-"""May this person decide on this held statement? Plain functions, and the signature on their answer."""
+"""A person's vote on what is asked for, checked and signed."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from msgspec import DecodeError
 from taprail.schemas.control import Decision, SignedRecord, open_signed, sign
 from taprail.schemas.errors import RefusedError, SignatureError
 from taprail.schemas.records import Approval, Person
+from taprail.streams.approvals.votes import bars, question_of
 
 REASON_CHARACTERS_MAX = 500
 TICKET_CHARACTERS_MAX = 100
@@ -23,17 +24,17 @@ def decide(
     *,
     now_us: int,
     ticket: str = "",
+    remember: bool = False,
 ) -> Decision:
     """Raises RefusedError where the approver is the requester, has no right to decide, or comes too late."""
     check_approver(approval, approver)
     if now_us >= approval.expires_us:
         raise RefusedError(f"approval {approval.approval_id} has expired", hint="the requester may run it again")
-    if not reason.strip():
-        raise RefusedError("a decision needs a reason", hint="say in a sentence why")
-    if len(reason) > REASON_CHARACTERS_MAX:
-        raise RefusedError(f"a reason has at most {REASON_CHARACTERS_MAX} characters", hint="say it in a sentence")
-    if len(ticket) > TICKET_CHARACTERS_MAX:
-        raise RefusedError(f"a ticket has at most {TICKET_CHARACTERS_MAX} characters", hint="give its number")
+    check_words(reason, ticket)
+    if decision == "approve" and approval.terms.ticket and not (ticket.strip() or approval.ticket):
+        raise RefusedError("an approval of this needs a ticket", hint="name the ticket that it belongs to")
+    if remember and not (approval.terms.remember_seconds and approval.remember):
+        raise RefusedError("an approval of this can't be remembered", hint="approve it without")
     return Decision(
         approval_id=approval.approval_id,
         binding=approval.binding,
@@ -42,24 +43,25 @@ def decide(
         reason=reason.strip(),
         decided_us=now_us,
         expires_us=approval.expires_us,
-        ticket=ticket,
+        ticket=ticket.strip(),
+        remember=remember and decision == "approve",
     )
 
 
+def check_words(reason: str, ticket: str) -> None:
+    """Raises RefusedError."""
+    if not reason.strip():
+        raise RefusedError("a decision needs a reason", hint="say in a sentence why")
+    if len(reason) > REASON_CHARACTERS_MAX:
+        raise RefusedError(f"a reason has at most {REASON_CHARACTERS_MAX} characters", hint="say it in a sentence")
+    if len(ticket) > TICKET_CHARACTERS_MAX:
+        raise RefusedError(f"a ticket has at most {TICKET_CHARACTERS_MAX} characters", hint="give its number")
+
+
 def check_approver(approval: Approval, approver: Person) -> None:
-    """Nobody decides on what he asked for himself, nor on what an agent asks in his name; agents never decide."""
-    if asked_by(approval.person, approver):
-        raise RefusedError("nobody decides on what he asked for himself", hint="ask another approver")
-    if approver.kind != "person":
-        raise RefusedError(f"a {approver.kind} can't decide, only a person can", hint="ask an approver")
-    if not set(approver.groups) & set(approval.approvers):
-        groups = ", ".join(approval.approvers) or "nobody"
-        raise RefusedError(f"{approver.name} may not decide on this", hint=f"these groups may: {groups}")
-
-
-def asked_by(requester: Person, person: Person) -> bool:
-    """Whether this person, or one in whose name he acts, is the requester, or one in whose name that one acts."""
-    return bool({requester.subject, requester.on_behalf_of} & {person.subject, person.on_behalf_of} - {""})
+    """Raises RefusedError for whom it isn't up to."""
+    if (barred := bars(question_of(approval), approver)) is not None:
+        raise barred
 
 
 def sign_decision(decision: Decision, private_key: Ed25519PrivateKey, key_id: str) -> SignedRecord:

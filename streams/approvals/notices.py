@@ -1,62 +1,85 @@
-"""What people are told of an approval: that it is asked for, decided, or ran out. No value of the statement is told."""
+"""What people are told of an approval: that it is asked for, decided, or ran out. No value of the statement is told.
+
+The agents keep what they know of each approval and say each of its states once, however often a record is read.
+"""
 
 from __future__ import annotations
 
 from typing import Literal
 from urllib.parse import quote
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from taprail.schemas.control import Decision
-from taprail.schemas.records import Alert, Approval, Detection, Severity, statement_id
-from taprail.streams.approvals.pending import TRANSITIONS, State
+from taprail.schemas.records import (
+    Alert,
+    Approval,
+    ApprovalState,
+    ApprovalStatus,
+    Detection,
+    Severity,
+    statement_id,
+)
+from taprail.streams.approvals.states import Course
+from taprail.streams.approvals.votes import Count, question_of, who
 from taprail.streams.detections.incident import incident
 
 KEPT_US = 24 * 3600 * 1_000_000  # how long an approval that ended is remembered, so that nothing is told twice
+TAP_SAYS_US = 3_000_000  # whoever waits at a tap is told there that the time is over, and the tap tells the stream
 
 
 class Watched(Struct):
-    """An approval's state, and the approval once it is known: a decision may be read before what it decides on."""
+    """What is known of an approval, and which of its states have been told."""
 
-    state: State
-    until_us: int
-    approval: Approval | None = None
-    early: Decision | None = None
-
-
-def asked(watched: Watched | None, approval: Approval) -> tuple[Watched, Decision | None, bool]:
-    """The state with this approval, the decision that was there already, and whether approvers are to be told."""
-    if watched is not None and watched.approval is not None:
-        return watched, None, False
-    after = Watched("requested", approval.expires_us, approval)
-    if watched is not None and watched.early is not None:
-        after, counts = decided(after, watched.early)
-        if counts:
-            return after, watched.early, False
-    return after, None, True
+    course: Course = field(default_factory=Course)
+    told: list[ApprovalStatus] = field(default_factory=list)
+    ended_us: int = 0
 
 
-def decided(watched: Watched | None, decision: Decision) -> tuple[Watched, bool]:
-    """The state with this decision, and whether it counts: the first one on exactly this, made in time."""
-    if watched is None:
-        return Watched("requested", decision.expires_us + KEPT_US, None, decision), False
-    approval = watched.approval
-    if approval is None or watched.state not in ("requested", "expired"):
-        return watched, False
-    if decision.binding != approval.binding or decision.decided_us >= approval.expires_us:
-        return watched, False
-    return Watched(TRANSITIONS["requested", decision.decision], decision.decided_us + KEPT_US, approval), True
-
-
-def ran_out(watched: Watched, now_us: int) -> Watched | None:
-    """Its state as expired, where nobody has decided in time; None where nothing happens now."""
-    if watched.state != "requested" or watched.approval is None or now_us < watched.until_us:
-        return None
-    return Watched(TRANSITIONS["requested", "expire"], now_us + KEPT_US, watched.approval)
+def steps(watched: Watched, now_us: int) -> list[ApprovalState]:
+    """The states that nobody has been told yet, oldest first. `watched` remembers them as told."""
+    course = watched.course
+    approval = course.approval
+    if approval is None:
+        return []
+    course.expire(now_us - TAP_SAYS_US if course.waits else now_us)
+    counted, status = course.counted(), course.status()
+    reached: list[ApprovalStatus] = ["requested"]
+    if counted.answer:
+        reached.append("approved" if counted.answer == "approve" else "refused")
+    if status == "expired":
+        reached.append(status)
+    found = [_state(approval, each, counted, now_us) for each in reached if each not in watched.told]
+    watched.told = reached
+    if status not in ("requested", "approved"):
+        watched.ended_us = watched.ended_us or now_us
+    return found
 
 
 def is_over(watched: Watched, now_us: int) -> bool:
-    return now_us >= watched.until_us and (watched.state != "requested" or watched.approval is None)
+    """Whether it may be forgotten."""
+    approval = watched.course.approval
+    if approval is None:
+        last_us = max((vote.expires_us for vote in watched.course.votes), default=0)
+    else:
+        last_us = watched.ended_us or max(approval.expires_us, watched.course.runs_out_us())
+    return now_us >= last_us + KEPT_US
+
+
+def _state(approval: Approval, status: ApprovalStatus, counted: Count, now_us: int) -> ApprovalState:
+    vote = counted.deciding if status in ("approved", "refused") else None
+    person = approval.person if status == "requested" else vote.approver if vote is not None else None
+    reasons = {"requested": approval.reason, "expired": "its time is over"}
+    return ApprovalState(
+        approval_id=approval.approval_id,
+        time_us=approval.time_us if status == "requested" else vote.decided_us if vote is not None else now_us,
+        status=status,
+        environment=approval.environment,
+        database=approval.database,
+        person=person,
+        reason=vote.reason if vote is not None else reasons.get(status, ""),
+        ticket=vote.ticket if vote is not None else approval.ticket,
+    )
 
 
 def requested_alert(approval: Approval, url: str) -> Alert:
@@ -67,8 +90,7 @@ def requested_alert(approval: Approval, url: str) -> Alert:
         "medium",
         approval.time_us,
         f"{approval.person.name} asks for an approval in {approval.database}",
-        f"{_what(approval)} is held by {approval.rule}: {approval.reason} "
-        f"{' or '.join(approval.approvers) or 'nobody'} may decide within {minutes} min.",
+        f"{_what(approval)}: {approval.reason}. Within {minutes} min may decide: {who(question_of(approval))}.",
         f"{url.rstrip('/')}/approvals/{quote(approval.approval_id, safe='')}",
     )
 
@@ -92,7 +114,7 @@ def expired_detection(approval: Approval) -> Detection:
         time_us=approval.expires_us,
         severity="low",
         title=f"nobody decided on what {approval.person.name} asked for in {approval.database}",
-        summary=f"{_what(approval)} was held by {approval.rule}, and didn't run.",
+        summary=f"{_what(approval)} was asked for under {approval.rule}, and nothing came of it.",
         record="approval",
         environment=approval.environment,
         server=approval.server,
@@ -106,6 +128,13 @@ def expired_detection(approval: Approval) -> Detection:
 
 
 def _what(approval: Approval) -> str:
+    if approval.access is not None:
+        access = approval.access
+        to = f"role {access.role}" if access.role else "what policies hold"
+        on = f" on {', '.join(access.relations)}" if access.relations else ""
+        return f"Access to {to}{on} for {max(1, access.seconds // 60)} min"
+    if approval.kind == "script":
+        return f"A script of {approval.statements} statements on {', '.join(approval.relations) or 'nothing by name'}"
     return f"{approval.tag} on {', '.join(approval.relations) or 'nothing by name'}"
 
 
@@ -130,6 +159,7 @@ def _alert(
         server=approval.server,
         database=approval.database,
         person=approval.person.name,
-        statement=statement_id(approval.tap, approval.epoch, approval.sequence),
+        statement=statement_id(approval.tap, approval.epoch, approval.sequence) if approval.tap else "",
         link=link,
+        approval_id=approval.approval_id if event == "requested" else "",
     )

@@ -1,38 +1,44 @@
-"""What waits for a decision: fed with approvals and decisions, asked by the page and the command line."""
+"""What waits for a decision: fed with what the topics say of approvals, asked by the page and the command line."""
 
 from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Literal
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from taprail.schemas.control import Decision
 from taprail.schemas.errors import RefusedError
-from taprail.schemas.records import Approval, Person
-from taprail.streams.approvals.decide import check_approver
+from taprail.schemas.records import Approval, ApprovalState, ApprovalStatus, Person
+from taprail.streams.approvals.states import Course
+from taprail.streams.approvals.votes import Count, asked_by, bars, count, question_of
 
 KEPT_MAX = 10_000
-State = Literal["requested", "approved", "denied", "expired"]
-
-# From each state, what may happen, and where it leads. What isn't here doesn't happen.
-TRANSITIONS: dict[tuple[State, str], State] = {
-    ("requested", "approve"): "approved",
-    ("requested", "deny"): "denied",
-    ("requested", "expire"): "expired",
-}
 
 
 class Entry(Struct):
-    """`confirmed`: the decision was read from its topic; the first one there is the one that the tap believes."""
+    """`sent` are votes that were published by ourselves just now, and not read yet: they come last."""
 
     approval: Approval
-    state: State = "requested"
-    decision: Decision | None = None
+    course: Course
+    sent: list[Decision] = field(default_factory=list)
     deciding: bool = False
-    confirmed: bool = False
+
+    @property
+    def counted(self) -> Count:
+        return self.course.counted(self.sent)
+
+    @property
+    def state(self) -> ApprovalStatus:
+        return self.course.status(self.sent)
+
+    @property
+    def votes(self) -> list[Decision]:
+        """One by one, as they count."""
+        counted = self.counted
+        refusing = [counted.deciding] if counted.answer == "deny" and counted.deciding is not None else []
+        return [*counted.approved, *refusing]
 
 
 class PendingApprovals:
@@ -40,33 +46,48 @@ class PendingApprovals:
 
     def __init__(self) -> None:
         self._entries: OrderedDict[str, Entry] = OrderedDict()
-        self._early: OrderedDict[str, Decision] = OrderedDict()  # topics have no common order
+        self._early: OrderedDict[str, Course] = OrderedDict()  # topics have no common order
 
     def take_approval(self, approval: Approval) -> None:
-        if approval.approval_id in self._entries:
+        identifier = approval.approval_id
+        if identifier in self._entries:
             return
-        self._entries[approval.approval_id] = Entry(approval)
-        while len(self._entries) > KEPT_MAX:
-            self._entries.popitem(last=False)
-        if (early := self._early.pop(approval.approval_id, None)) is not None:
-            self.take_decision(early)
+        course = self._early.pop(identifier, None) or Course()
+        course.approval = approval
+        self._entries[identifier] = Entry(approval, course)
+        _bound(self._entries)
+        self._withdraw_repeated(approval)
 
     def take_decision(self, decision: Decision, *, confirmed: bool = True) -> None:
-        """The first one counts that was made in time, on exactly this, even where it is read after that time.
-
-        One that isn't confirmed was published by ourselves just now, and not read yet.
-        """
+        """The first ones count that were made in time, on exactly this, even where they are read after that time."""
         entry = self._entries.get(decision.approval_id)
-        if entry is None:
-            self._early.setdefault(decision.approval_id, decision)
-            while len(self._early) > KEPT_MAX:
-                self._early.popitem(last=False)
+        if entry is not None and not confirmed:
+            entry.sent.append(decision)
             return
-        approval = entry.approval
-        fits = decision.binding == approval.binding and decision.decided_us < approval.expires_us
-        if fits and not entry.confirmed:
-            entry.state, entry.decision = TRANSITIONS["requested", decision.decision], decision
-            entry.confirmed = confirmed
+        self._course(decision.approval_id).vote(decision)
+        if entry is not None and decision in entry.sent:
+            entry.sent.remove(decision)
+
+    def take_state(self, state: ApprovalState) -> None:
+        """How an approval went on where it was asked for."""
+        self._course(state.approval_id).end(state.status)
+
+    def _course(self, identifier: str) -> Course:
+        entry = self._entries.get(identifier)
+        if entry is not None:
+            return entry.course
+        course = self._early.setdefault(identifier, Course())
+        _bound(self._early)
+        return course
+
+    def _withdraw_repeated(self, approval: Approval) -> None:
+        """Who runs it again before anybody has decided asks for the same thing: the newest stays."""
+        if approval.terms.mode != "retry" or not approval.binding:
+            return
+        for entry in self._entries.values():
+            other = entry.approval
+            if other is not approval and is_repeated(other, approval) and not entry.counted.approved:
+                entry.course.end("cancelled")
 
     @contextmanager
     def deciding(self, approval_id: str, now_us: int) -> Iterator[Entry]:
@@ -87,11 +108,7 @@ class PendingApprovals:
 
     def expire(self, now_us: int) -> list[Approval]:
         """Those whose time has just run out."""
-        open_ = [e for e in self._entries.values() if e.state == "requested" and not e.deciding]
-        late = [e for e in open_ if now_us >= e.approval.expires_us]
-        for entry in late:
-            entry.state = TRANSITIONS[entry.state, "expire"]
-        return [entry.approval for entry in late]
+        return [e.approval for e in self._entries.values() if not (e.deciding or e.sent) and e.course.expire(now_us)]
 
     def get(self, approval_id: str) -> Entry:
         try:
@@ -99,19 +116,42 @@ class PendingApprovals:
         except KeyError:
             raise RefusedError(f"there is no approval {approval_id!r}", hint="`taprail approvals list`") from None
 
+    def newest(self) -> Iterator[Entry]:
+        return reversed(self._entries.values())
+
     def requested(self, now_us: int) -> list[Approval]:
         """Everything that waits, the newest first."""
         self.expire(now_us)
-        return [e.approval for e in reversed(self._entries.values()) if e.state == "requested"]
+        return [e.approval for e in self.newest() if e.state == "requested"]
 
     def for_approver(self, approver: Person, now_us: int) -> list[Approval]:
-        """What this person may decide on."""
-        return [approval for approval in self.requested(now_us) if may_decide(approval, approver)]
+        """What this person may decide on, and has not."""
+        self.expire(now_us)
+        return [e.approval for e in self.newest() if e.state == "requested" and may_decide(e, approver)]
+
+    def of(self, person: Person, now_us: int) -> list[Entry]:
+        """What this person has asked for himself."""
+        self.expire(now_us)
+        return [e for e in self.newest() if asked_by(e.approval.person, person)]
 
 
-def may_decide(approval: Approval, approver: Person) -> bool:
-    try:
-        check_approver(approval, approver)
-    except RefusedError:
-        return False
-    return True
+def may_decide(entry: Entry, person: Person) -> bool:
+    """Whether it is up to this person, who hasn't approved it already."""
+    has_voted = any(vote.approver.subject == person.subject for vote in entry.counted.approved)
+    return not has_voted and bars(question_of(entry.approval), person) is None
+
+
+def is_repeated(before: Approval, now: Approval) -> bool:
+    """Whether `now` asks for what `before` has asked for already."""
+    same = (before.binding, before.tap, before.person.issuer, before.person.subject)
+    return before.time_us <= now.time_us and same == (now.binding, now.tap, now.person.issuer, now.person.subject)
+
+
+def decided(entry: Entry) -> Count:
+    """What the topic alone says: votes that are on their way may not arrive."""
+    return count(question_of(entry.approval), entry.course.votes)
+
+
+def _bound(kept: OrderedDict[str, Entry] | OrderedDict[str, Course]) -> None:
+    while len(kept) > KEPT_MAX:
+        kept.popitem(last=False)

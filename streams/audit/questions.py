@@ -50,6 +50,7 @@ SHIPPED: dict[str, pa.Schema] = {
     "change": arrow_schema(columns_of(schema_of(records.Change))),
     "detection": arrow_schema(columns_of(schema_of(records.Detection))),
     "approval": arrow_schema(columns_of(schema_of(records.Approval))),
+    "approval_state": arrow_schema(columns_of(schema_of(records.ApprovalState))),
     "alert": arrow_schema(columns_of(schema_of(records.Alert))),
 }
 
@@ -113,7 +114,7 @@ def ask(directory: Path, query: str, parameters: Sequence[Any] = ()) -> Answer:
             found = connection.execute(query, list(parameters))
             return Answer([column[0] for column in found.description or ()], found.fetchall(), size)
         except duckdb.Error as error:
-            hint = "the views are entries, statements, outcomes, sessions, changes, detections, approvals, alerts"
+            hint = f"the views are {', '.join(map(view_of, SHIPPED))}"
             raise RefusedError(f"the question can't be answered: {error}", hint=hint) from error
 
 

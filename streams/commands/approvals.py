@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
 
 import click
 from msgspec import json
@@ -22,7 +21,7 @@ TICKET = click.option("--ticket", default="", help="The ticket that it belongs t
 STATEMENT_CHARACTERS_MAX = 100
 
 
-def _client(config: Path | None, home: Path) -> ApprovalsClient:
+def service(config: Path | None, home: Path) -> ApprovalsClient:
     from taprail.streams import settings
 
     return ApprovalsClient(settings.load(config or home / "taprail.toml").settings.approvals.url)
@@ -45,22 +44,26 @@ def approvals() -> None:
 @TOKEN
 @CONFIG
 @HOME
+@click.option("--mine", is_flag=True, help="What you have asked for yourself, with its state.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
-def list_(token: str, config: Path | None, home: Path, as_json: bool) -> None:
+def list_(token: str, config: Path | None, home: Path, mine: bool, as_json: bool) -> None:
     """What waits for a decision that you may take.
 
     \b
     Examples:
       taprail approvals list
+      taprail approvals list --mine
       taprail approvals list --json
     """
-    for approval in _client(config, home).pending(token):
+    asked = service(config, home)
+    for approval in asked.mine(token) if mine else asked.pending(token):
         if as_json:
             click.echo(json.encode(approval))
             continue
-        text = visible(" ".join(approval["normalized"].split()))[:STATEMENT_CHARACTERS_MAX]
-        who = visible(approval["person"]["name"])
-        click.echo(f"{approval['approval_id']}  {approval['database']}  {who}  {text}")
+        said = approval["normalized"] or f"access: {approval['reason']}"
+        text = visible(" ".join(said.split()))[:STATEMENT_CHARACTERS_MAX]
+        who = approval["state"] if mine else visible(approval["person"]["name"])
+        click.echo(f"{approval['approval_id']}  {approval['database'] or approval['environment']}  {who}  {text}")
 
 
 @approvals.command()
@@ -75,7 +78,7 @@ def show(approval_id: str, token: str, config: Path | None, home: Path) -> None:
     Example:
       taprail approvals show tap-1-1754006400-7
     """
-    click.echo(json.format(json.encode(_client(config, home).show(token, approval_id))))
+    click.echo(json.format(json.encode(service(config, home).show(token, approval_id))))
 
 
 @approvals.command()
@@ -99,27 +102,25 @@ def stats(since: str, directory: Path | None, style: str, home: Path) -> None:
     show_answer(answer.columns, answer.rows, style)
 
 
-def _decide(
-    decision: Literal["approve", "deny"], approval_id: str, token: str, reason: str, ticket: str, url: ApprovalsClient
-) -> None:
-    click.echo(url.decide(token, approval_id, decision, reason, ticket))
-
-
 @approvals.command()
 @click.argument("approval_id")
 @REASON
 @TICKET
+@click.option("--remember", is_flag=True, help="Let equal statements of the role pass, while the policy says.")
 @TOKEN
 @CONFIG
 @HOME
-def approve(approval_id: str, reason: str, ticket: str, token: str, config: Path | None, home: Path) -> None:
-    """Let the held statement run, once.
+def approve(
+    approval_id: str, reason: str, ticket: str, remember: bool, token: str, config: Path | None, home: Path
+) -> None:
+    """Let the held statement run, once; or give the access that is asked for. `show` says what it allows.
 
     \b
-    Example:
+    Examples:
       taprail approvals approve tap-1-1754006400-7 --reason "the carts are abandoned" --ticket OPS-17
+      taprail approvals approve tap-1-1754006400-7 --reason "it runs every night" --remember
     """
-    _decide("approve", approval_id, token, reason, ticket, _client(config, home))
+    click.echo(service(config, home).decide(token, approval_id, "approve", reason, ticket, remember=remember))
 
 
 @approvals.command()
@@ -136,4 +137,20 @@ def deny(approval_id: str, reason: str, ticket: str, token: str, config: Path | 
     Example:
       taprail approvals deny tap-1-1754006400-7 --reason "add a WHERE, please"
     """
-    _decide("deny", approval_id, token, reason, ticket, _client(config, home))
+    click.echo(service(config, home).decide(token, approval_id, "deny", reason, ticket))
+
+
+@approvals.command()
+@click.argument("approval_id")
+@click.option("--reason", "-r", default="", help="Why.")
+@TOKEN
+@CONFIG
+@HOME
+def withdraw(approval_id: str, reason: str, token: str, config: Path | None, home: Path) -> None:
+    """Ask no more for what you have asked for. A statement that waits you cancel where you sent it.
+
+    \b
+    Example:
+      taprail approvals withdraw access-18f3a-9c21
+    """
+    click.echo(service(config, home).withdraw(token, approval_id, reason))

@@ -105,7 +105,16 @@ class SpeakingGuard:
                 hint=error.hint,
                 sqlstate="28000",
             )
-        return self._inner.judge(named)
+        verdict = self._inner.judge(named)
+        if named is not request and verdict.action == "hold":
+            return replace(verdict, alone=True)  # what follows in a script may be another person's
+        return verdict
+
+    def lifted(self, request: Request, verdict: Verdict) -> Verdict:
+        try:
+            return self._inner.lifted(self._named.of(request), verdict)
+        except RefusedError:
+            return verdict
 
 
 class SpeakingRecorder:
@@ -130,6 +139,9 @@ class SpeakingRecorder:
     def outcome(self, ticket: Ticket, request: Request, verdict: Verdict, result: Result) -> None:
         self._inner.outcome(ticket, self._running.pop((ticket.epoch, ticket.sequence), request), verdict, result)
 
+    def spend(self, approval: str) -> None:
+        self._inner.spend(approval)
+
     def session(self, context: SessionContext, event: Literal["opened", "closed", "refused"], reason: str = "") -> None:
         self._inner.session(context, event, reason)
 
@@ -146,8 +158,11 @@ class SpeakingGate:
     async def recorded(self, durability: Durability) -> None:
         await self._inner.recorded(durability)
 
-    async def approval(self, request: Request, verdict: Verdict, ticket: Ticket) -> Release:
-        return await self._inner.approval(self._named.of(request), verdict, ticket)
+    async def approval(
+        self, request: Request, verdict: Verdict, ticket: Ticket, requests: tuple[Request, ...] = ()
+    ) -> Release:
+        named = tuple(self._named.of(each) for each in requests)
+        return await self._inner.approval(self._named.of(request), verdict, ticket, named)
 
 
 def listening(hooks: Hooks, speakers: Speakers) -> Hooks:

@@ -11,10 +11,11 @@ import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from msgspec import json
 
+from taprail.schemas.control import Grant
 from taprail.schemas.errors import RefusedError
 from taprail.schemas.guard import Catalog, Facts, Part, RelationInfo, Request, SessionContext, Verdict
 from taprail.schemas.records import Person
@@ -93,7 +94,8 @@ class PolicyGuard:
     """Implements `Guard`. `catalog_of` gives the catalog of a session's database.
 
     `in_force` are the shipped policies unless others are named. `hash_key_of` gives the key of an environment's masked
-    values, b"" where they are redacted. `changing` gives the facts `now` and `history` of a person.
+    values, b"" where they are redacted. `changing` gives the facts `now` and `history` of a person, `lifting` what was
+    given for a time and lets a held or denied statement run.
     """
 
     def __init__(
@@ -104,7 +106,9 @@ class PolicyGuard:
         *,
         in_force: InForce | None = None,
         changing: Callable[[Person], Mapping[str, Any]] | None = None,
+        lifting: Callable[[Request, Verdict], Grant | None] = lambda request, verdict: None,
     ) -> None:
+        self._lifting = lifting
         self._catalog_of, self._settings, self._hash_key_of = catalog_of, settings, hash_key_of
         self._changing = changing or Changing("UTC", History())
         self._in_force = in_force if in_force is not None else InForce(shipped())
@@ -147,6 +151,15 @@ class PolicyGuard:
                 found = self._judge(request.text, normalised, session, catalog)
                 self._remember(shelf, request.text, normalised, found)
         return found if found.pending is None else self._now(found, session)
+
+    def lifted(self, request: Request, verdict: Verdict) -> Verdict:
+        """What lets it run doesn't change how: what is masked stays masked."""
+        grant = self._lifting(request, verdict)
+        if grant is None:
+            return verdict
+        action: Literal["mask", "allow"] = "mask" if verdict.mask is not None else "allow"
+        spends = grant.kind == "statement"
+        return replace(verdict, action=action, approval=grant.grant_id, spends=spends, hint="")
 
     def _now(self, verdict: Verdict, session: SessionContext) -> Verdict:
         """The verdict at this moment: some policies look at the time, or at what was done before."""

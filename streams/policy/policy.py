@@ -44,12 +44,33 @@ class Where(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True)
         return tuple(found)
 
 
+Seconds = Annotated[int, Meta(ge=1, le=86_400)]
+
+
 class ApprovalTerms(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """Of a hold: who decides (of any of these groups), how long it waits, whether inside a transaction, too."""
+    """Of a hold: who decides, and what an approval gives.
+
+    by              groups; a member of any may decide, and with `every_group` one of each must
+    quorum          persons who must approve
+    emergency       groups of which one person alone suffices
+    ticket          whoever approves must name a ticket
+    mode            `wait`, or `retry`: told at once, to be run again once approved. Inside a transaction it is always
+                    `retry`, for a transaction that waits keeps its locks, unless `in_transaction` insists on waiting
+    seconds         how long the request stays open
+    grant_seconds   how long an approval of `retry` lasts
+    remember_days   how long whoever approves may have equal statements of the same role pass
+    """
 
     by: Names = ()
-    seconds: Annotated[int, Meta(ge=1, le=86_400)] = 0
+    quorum: Annotated[int, Meta(ge=1, le=10)] = 1
+    every_group: bool = False
+    emergency: Names = ()
+    ticket: bool = False
+    mode: Literal["wait", "retry"] = "wait"
     in_transaction: bool = False
+    seconds: Seconds | None = None
+    grant_seconds: Seconds | None = None
+    remember_days: Annotated[int, Meta(ge=0, le=365)] = 0
 
 
 class Example(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):

@@ -6,14 +6,15 @@ from dataclasses import replace
 from typing import Literal, NamedTuple
 
 from taprail.connectors.postgres.outlook import inert
-from taprail.schemas.guard import Catalog, Facts, MaskPlan, RelationInfo, Verdict
-from taprail.schemas.records import RelationUse
+from taprail.schemas.guard import RETRY_SECONDS, Catalog, Facts, MaskPlan, RelationInfo, Verdict
+from taprail.schemas.records import RelationUse, Terms
 from taprail.streams.policy.decision import Case, Decision, RuleSettings
 from taprail.streams.policy.lineage import column_lineage
-from taprail.streams.policy.policy import Policy
+from taprail.streams.policy.policy import ApprovalTerms, Policy
 from taprail.streams.policy.ruling import Live, Ruling
 from taprail.streams.policy.sizes import LONG_CHARACTERS, TEXT_BYTES_KEPT
 
+GRANT_SECONDS = 900  # how long an approval lasts that isn't used at once, unless a policy says otherwise
 _MAKING = ("CREATE TABLE", "CREATE VIEW", "CREATE MATERIALIZED VIEW", "CREATE SEQUENCE", "SELECT INTO", "DROP ")
 # Functions that are volatile and write nothing that a change feed shows; large objects aren't in one.
 _HARMLESS = frozenset(
@@ -114,7 +115,8 @@ def final(pending: Pending) -> Verdict:
     if decision is not None and decision.action == "deny":
         return replace(verdict, action="deny", rule=decision.rule, reason=decision.reason, hint=decision.hint)
     if policy is not None and policy.verdict == "deny":
-        return replace(verdict, action="deny", rule=policy.id, reason=_reason(pending), hint=policy.hint)
+        reason, hint = _reason(pending), policy.hint
+        return replace(verdict, action="deny", rule=policy.id, reason=reason, hint=hint, by_policy=True)
     if decision is not None:
         verdict = replace(verdict, rule=decision.rule, reason=decision.reason, hint=decision.hint)
         return _held(pending, verdict, None)
@@ -137,13 +139,25 @@ def _held(pending: Pending, verdict: Verdict, policy: Policy | None) -> Verdict:
     if not pending.approvable:
         hint = f"whoever approves must see all of it: send at most {TEXT_BYTES_KEPT} bytes at once"
         return replace(verdict, action="deny", hint=hint)
-    terms, settings = policy.approval if policy is not None else None, pending.settings
+    said = policy.approval if policy is not None else ApprovalTerms()
+    approvers = said.by or pending.settings.approver_groups
+    seconds = pending.settings.hold_seconds if said.mode == "wait" else RETRY_SECONDS
     return replace(
         verdict,
         action="hold",
-        approvers=terms.by if terms and terms.by else settings.approver_groups,
-        hold_seconds=terms.seconds if terms and terms.seconds else settings.hold_seconds,
-        hold_in_transaction=terms is not None and terms.in_transaction,
+        by_policy=policy is not None,
+        approvers=approvers,
+        hold_seconds=said.seconds or seconds,
+        hold_in_transaction=said.in_transaction,
+        terms=Terms(
+            mode=said.mode,
+            quorum=said.quorum,
+            every_group=said.every_group,
+            emergency=said.emergency,
+            ticket=said.ticket,
+            grant_seconds=said.grant_seconds or GRANT_SECONDS,
+            remember_seconds=said.remember_days * 86_400,
+        ),
     )
 
 

@@ -97,6 +97,9 @@ class AllowAll:
             return replace(verdict, mark="carried" if facts.markable else "impossible")
         return verdict
 
+    def lifted(self, request: Request, verdict: Verdict) -> Verdict:
+        return verdict
+
 
 class NoWaits:
     """Implements `Gate` for a guard that asks for no wait."""
@@ -107,7 +110,9 @@ class NoWaits:
     async def recorded(self, durability: Durability) -> None:
         return None
 
-    async def approval(self, request: Request, verdict: Verdict, ticket: Ticket) -> Release:
+    async def approval(
+        self, request: Request, verdict: Verdict, ticket: Ticket, requests: tuple[Request, ...] = ()
+    ) -> Release:
         return Release(False, reason="nobody approves anything here", status="denied")
 
 

@@ -11,13 +11,16 @@ from msgspec.structs import replace
 
 from taprail.schemas.control import Decision, SignedRecord
 from taprail.schemas.envelope import Sealer
-from taprail.schemas.records import Approval, Person, statement_id
+from taprail.schemas.records import Approval, Person, Terms, statement_id
 from taprail.streams.approvals.binding import binding
 from taprail.streams.approvals.decide import sign_decision
+from taprail.streams.approvals.votes import Question
+from taprail.streams.keys import ControlKey
 from taprail.streams.values import Values
 
 CONTROL = Ed25519PrivateKey.generate()
 STRANGER = Ed25519PrivateKey.generate()
+KEY = ControlKey("control-1", CONTROL)
 PUBLIC_KEYS = {"control-1": CONTROL.public_key()}
 SEALER = Sealer("data-1", b"k" * 32)
 ANN = Person("ann", "Ann", "person", ("engineers",), "https://idp.example")
@@ -62,6 +65,11 @@ def approval(text: str = TEXT, parameters: tuple[bytes | None, ...] = (), **chan
     purpose = statement_id(made.tap, made.epoch, made.sequence)
     sealed = SEALER.seal(json.encode(Values(text, parameters)), purpose)
     return made if "values" in changes else replace(made, values=sealed)
+
+
+def question(**changes: Any) -> Question:
+    """What a tap asks about Ann's held DELETE."""
+    return replace(Question(BINDING, ANN, ("data-owners",), Terms()), **changes)
 
 
 def decision(of: Approval, answer: Literal["approve", "deny"] = "approve", **changes: Any) -> Decision:

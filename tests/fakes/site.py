@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
 
@@ -13,17 +13,27 @@ from aiohttp import web
 from msgspec import json
 
 from taprail.connectors.oidc.tokens import TokenRules, TokenVerifier
-from taprail.schemas.control import Decision, SignedRecord
+from taprail.schemas.control import Decision, Grant, SignedRecord
 from taprail.schemas.envelope import Sealer
-from taprail.schemas.records import Approval, Person
+from taprail.schemas.records import Approval, ApprovalState, Person
 from taprail.streams.approvals.browser import BrowserSessions
 from taprail.streams.approvals.decide import open_decision
+from taprail.streams.approvals.granting import Granting
+from taprail.streams.approvals.grants import open_grant
 from taprail.streams.approvals.pending import PendingApprovals
-from taprail.streams.approvals.web import Service, application
-from tests.fakes.approvals import CONTROL, PUBLIC_KEYS, SEALER, approval
+from taprail.streams.approvals.serving import Service
+from taprail.streams.approvals.web import application
+from taprail.streams.settings_access import AccessRule
+from tests.fakes.approvals import KEY, PUBLIC_KEYS, SEALER, approval
 from tests.fakes.provider import AUDIENCE, FakeProvider
 
 PATH = "/approvals/tap-1-7-12"
+ACCESS = (
+    AccessRule(environments=("prod",), groups=("engineers",), roles=("writer",), approvers=("data-owners",)),
+    AccessRule(
+        environments=("prod",), groups=("on-call",), roles=("owner",), approvers=("data-owners",), emergency=True
+    ),
+)
 
 
 class Page(NamedTuple):
@@ -54,15 +64,21 @@ class Site:
         verifier = TokenVerifier(TokenRules(issuer=issuer, audience=AUDIENCE))
         self.browsers = BrowserSessions(verifier, url, "taprail", secret)
         self.standing: Callable[[Person], Person] = lambda person: person
+        self.states: list[ApprovalState] = []
+        self.asked: list[Approval] = []
+        self.granting = Granting(KEY, PUBLIC_KEYS, self._publish)
         self.service = Service(
-            self.pending,
-            verifier,
-            self.browsers,
-            sealer,
-            CONTROL,
-            "control-1",
-            self._publish,
-            lambda person: self.standing(person),
+            pending=self.pending,
+            granting=self.granting,
+            verifier=verifier,
+            browser=self.browsers,
+            sealer=sealer,
+            key=KEY,
+            publish=self._publish,
+            publish_approval=self._keep(self.asked),
+            publish_state=self._keep(self.states),
+            access=ACCESS,
+            standing=lambda person: self.standing(person),
         )
         self.held = self.hold()
 
@@ -72,7 +88,18 @@ class Site:
         return made
 
     def decisions(self) -> list[Decision]:
-        return [open_decision(record, PUBLIC_KEYS) for record in self.published]
+        return [open_decision(record, PUBLIC_KEYS) for record in self.published if record.kind == "decision"]
+
+    def grants(self) -> list[Grant]:
+        return [open_grant(record, PUBLIC_KEYS) for record in self.published if record.kind == "grant"]
+
+    def _keep(self, kept: list[Any]) -> Callable[[Any], Awaitable[None]]:
+        async def publish(record: Any) -> None:
+            if self.publish_raises is not None:
+                raise self.publish_raises
+            kept.append(record)
+
+        return publish
 
     async def _publish(self, record: SignedRecord) -> None:
         if self.publish_waits_for is not None:

@@ -53,6 +53,9 @@ class Watching:
         self.allowed.add(request.text.encode())
         return verdict
 
+    def lifted(self, request: Request, verdict: Verdict) -> Verdict:
+        return verdict
+
     def statement(self, request: Request, verdict: Verdict, **_: object) -> Ticket:
         self.open += 1
         if verdict.action == "allow":
@@ -61,6 +64,9 @@ class Watching:
 
     def outcome(self, ticket: Ticket, request: Request, verdict: Verdict, result: Result) -> None:
         self.open -= 1
+
+    def spend(self, approval: str) -> None:
+        raise AssertionError
 
     def session(self, *_: object) -> None:
         return None

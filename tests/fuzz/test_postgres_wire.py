@@ -38,6 +38,9 @@ class Guard:
             return replace(verdict, action="mask", mask=PLAN)
         return replace(verdict, action="deny", reason="no", mark="none") if "drop" in request.text else verdict
 
+    def lifted(self, request: Request, verdict: Verdict) -> Verdict:
+        return verdict
+
 
 class Recorder:
     def __init__(self):

@@ -97,6 +97,7 @@ def test_a_string_that_is_none_of_its_choices_is_refused(variant: ModuleType, pl
         "epoch": 1, "sequence": 1, "time_us": 1, "catalog_epoch": 1, "transaction": 1, "expires_us": 0,
         "held_sequence": 0, "writes": False, "approvers": (), "lineage": (), "values": None, "action": "allow",
         "person": person, "relations": (relation,), "protocol": "simple", "mark": "none",
+        "terms": None, "statements": 1, "estimated_rows": -1, "matched": (),
     }  # fmt: skip
     wanted = variant.type_of(avro.schema_of(Statement), avro.choices_of(Statement))
     assert variant.read(avro.encode(Statement(**fields)), wanted)["action"] == "allow"  # type: ignore[arg-type]

@@ -11,8 +11,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from msgspec import structs
 
 from taprail.schemas.control import Decision
+from taprail.schemas.errors import RefusedError
 from taprail.schemas.guard import Durability, Facts, Part, Request, SessionContext, Ticket, Verdict
-from taprail.schemas.records import Person, approval_id_of
+from taprail.schemas.records import Person, Terms, approval_id_of
 from taprail.streams.approvals.decide import sign_decision
 from taprail.streams.approvals.waiter import DecisionDesk
 from taprail.streams.gate import TapGate
@@ -23,6 +24,7 @@ ANN, BOB = Person("ann", "ann", "person"), Person("bob", "bob", "person", ("data
 CONTEXT = SessionContext("s-1", "tap-1", "prod", "local", "prod", "app", ANN, "oidc")
 REQUEST = Request("DELETE FROM t", CONTEXT, "simple")
 VERDICT = Verdict("hold", Facts("DELETE", writes=True), "DELETE FROM t", "f", "v", catalog_epoch=3, hold_seconds=1)
+VERDICT = replace(VERDICT, approvers=("data-owners",))
 TICKET = Ticket(7, 5, "", 0)
 APPROVAL = approval_id_of("tap-1", 7, 5)
 
@@ -37,6 +39,9 @@ class StillTheSame:
 
     def judge(self, request: Request) -> Verdict:
         return self.verdict
+
+    def lifted(self, request: Request, verdict: Verdict) -> Verdict:
+        return verdict
 
 
 async def at_once(_: Durability) -> None:
@@ -68,8 +73,9 @@ async def test_an_approval_lets_it_run() -> None:
     ("changes", "status"),
     [
         ({"decision": "deny"}, "denied"),
-        ({"binding": "another statement"}, "denied"),
-        ({"approver": ANN}, "denied"),
+        ({"binding": "another statement"}, "expired"),
+        ({"approver": ANN}, "expired"),
+        ({"approver": structs.replace(BOB, groups=("nobody",))}, "expired"),
         ({"decided_us": 21}, "expired"),
     ],
 )
@@ -94,4 +100,53 @@ async def test_an_approval_runs_once() -> None:
 async def test_a_catalog_that_changed_meanwhile_voids_the_approval() -> None:
     guard = StillTheSame()
     guard.verdict = replace(VERDICT, catalog_epoch=4)
-    assert await _answer(_decision(), guard=guard) == (False, "denied")
+    assert await _answer(_decision(), guard=guard) == (False, "error")
+
+
+TOLD = replace(VERDICT, hold_seconds=3600, terms=Terms("retry", quorum=2, grant_seconds=900))
+
+
+async def test_who_is_told_at_once_learns_what_was_asked_and_what_to_do() -> None:
+    gate = TapGate(StillTheSame(), DecisionDesk({}), {}, at_once)
+    release = await asyncio.wait_for(gate.approval(REQUEST, TOLD, TICKET), 0.5)
+    assert (release.approved, release.status, release.approval_id) == (False, "denied", APPROVAL)
+    assert f"{APPROVAL} asks for it" in release.reason
+    assert release.hint == "2 of data-owners may approve within 60 min; run it again then, within 15 min"
+
+
+@pytest.mark.parametrize("verdict", [VERDICT, TOLD], ids=["waits", "told at once"])
+async def test_what_cannot_be_asked_for_is_refused_at_once_and_says_so(verdict: Verdict) -> None:
+    async def away(durability: Durability) -> None:
+        assert durability == "kafka"
+        raise RefusedError("Kafka didn't take its record within 10 s")
+
+    gate = TapGate(StillTheSame(), DecisionDesk({}), {}, away)
+    release = await asyncio.wait_for(gate.approval(REQUEST, verdict, TICKET), 0.5)
+    assert (release.approved, release.status) == (False, "expired")
+    assert release.reason == "an approval is needed and can't be asked for: Kafka didn't take its record within 10 s"
+
+
+async def test_as_many_must_approve_as_the_policy_says() -> None:
+    desk, two = DecisionDesk({"control-1": KEY.public_key()}), replace(VERDICT, terms=Terms(quorum=2))
+    gate = TapGate(StillTheSame(), desk, {}, at_once)
+    waiting = asyncio.create_task(gate.approval(REQUEST, two, TICKET))
+    await asyncio.sleep(0)
+    desk.take(sign_decision(_decision(), KEY, "control-1"))
+    await asyncio.sleep(0.05)
+    assert not waiting.done()
+    cat = Person("cat", "cat", "person", ("data-owners",))
+    desk.take(sign_decision(_decision(approver=cat, reason="yes"), KEY, "control-1"))
+    assert (await waiting).reason == "bob, cat: yes"
+
+
+async def test_of_a_script_every_statement_must_still_be_what_it_was() -> None:
+    class Moving(StillTheSame):
+        def judge(self, request: Request) -> Verdict:
+            return replace(VERDICT, catalog_epoch=4) if request.text.endswith("u") else VERDICT
+
+    desk = DecisionDesk({"control-1": KEY.public_key()})
+    gate = TapGate(Moving(), desk, {}, at_once)
+    desk.take(sign_decision(_decision(), KEY, "control-1"))
+    parts = (Request("DELETE FROM t", CONTEXT, "simple"), Request("DELETE FROM u", CONTEXT, "simple"))
+    release = await gate.approval(REQUEST, VERDICT, TICKET, parts)
+    assert (release.approved, release.status) == (False, "error")

@@ -20,6 +20,7 @@ from taprail.schemas.errors import StackError
 from taprail.schemas.records import (
     Alert,
     Approval,
+    ApprovalState,
     Change,
     Coverage,
     DeadLetter,
@@ -31,6 +32,7 @@ from taprail.schemas.records import (
     RelationUse,
     Session,
     Statement,
+    Terms,
 )
 from taprail.streams import pipeline
 from taprail.streams.identity.enrich import Directory
@@ -70,6 +72,7 @@ TYPES: dict[str, type[Struct]] = {
     "taprail.detections": Detection,
     "taprail.alerts": Alert,
     "taprail.approvals": Approval,
+    "taprail.approval-states": ApprovalState,
     "taprail.coverage": Coverage,
     "taprail.dead-letters": DeadLetter,
 }
@@ -151,6 +154,7 @@ def test_what_others_decided_and_attributed_is_kept() -> None:
 def test_a_held_statement_asks_for_an_approval() -> None:
     held = structs.replace(
         STATEMENT, action="hold", rule="large-write", approvers=("data-owners",), expires_us=99, binding="b",
+        terms=Terms(quorum=2, remember_seconds=60), remember="r", estimated_rows=70,
         reason="it writes", values=SEALER.seal(b"UPDATE", "tap-1/7/1"),
     )  # fmt: skip
     outs = _pipeline().process([_message(held)])
@@ -162,6 +166,39 @@ def test_a_held_statement_asks_for_an_approval() -> None:
     assert len(_audited(outs, "approval")) == 1
     assert [d.rule for d in _told(outs, "taprail.detections")] == ["statement-held"]
     assert _told(outs, "taprail.alerts") == [], "the agents tell the approvers, with the link"
+
+
+def test_the_held_statements_of_a_script_ask_for_one() -> None:
+    (approval,) = _told(
+        _pipeline().process([_message(structs.replace(STATEMENT, action="hold", statements=3))]), "taprail.approvals"
+    )
+    assert (approval.kind, approval.statements, approval.terms) == ("script", 3, Terms())
+
+
+@pytest.mark.parametrize(
+    ("status", "state"),
+    [
+        ("ok", "run"),
+        ("error", "failed"),
+        ("unknown", "failed"),
+        ("cancelled", "cancelled"),
+        ("expired", "expired"),
+        ("denied", None),
+    ],
+)
+def test_how_a_statement_ends_is_how_its_approval_does(status: Any, state: str | None) -> None:
+    ended = structs.replace(OUTCOME, status=status, sqlstate="23505", approval="tap-1-7-1")
+    outs = _pipeline().process([_message(ended)])
+    told = _told(outs, "taprail.approval-states")
+    assert [(each.approval_id, each.status) for each in told] == ([("tap-1-7-1", state)] if state else [])
+    assert len(_audited(outs, "approval_state")) == len(told)
+    for each in told:
+        assert (each.person is None) is (state == "expired")
+        assert ("23505" in each.reason) is (state == "failed")
+
+
+def test_what_had_no_approval_of_its_own_says_nothing_of_any() -> None:
+    assert _told(_pipeline().process([_message(OUTCOME)]), "taprail.approval-states") == []
 
 
 def test_a_detection_is_told_everywhere() -> None:
@@ -246,7 +283,10 @@ STATEMENTS = st.builds(
 
 
 def _in_64_bits(s: Statement) -> bool:
-    return all(abs(n) < 1 << 63 for n in (s.epoch, s.catalog_epoch, s.transaction, s.expires_us, s.held_sequence))
+    numbers = [s.epoch, s.catalog_epoch, s.transaction, s.expires_us, s.held_sequence, s.statements, s.estimated_rows]
+    if s.terms is not None:
+        numbers += [s.terms.quorum, s.terms.grant_seconds, s.terms.remember_seconds]
+    return all(abs(n) < 1 << 63 for n in numbers)
 
 
 @settings(max_examples=100, deadline=None)

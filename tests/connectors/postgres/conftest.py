@@ -77,6 +77,7 @@ class ScriptedGuard:
 
     def __init__(self) -> None:
         self.rule: Callable[[Request, Verdict], Verdict] = lambda _, verdict: verdict
+        self.lift: Callable[[Request, Verdict], Verdict] = lambda _, verdict: verdict
         self.judged: list[Request] = []
 
     def split(self, text: str) -> tuple[Part, ...]:
@@ -98,6 +99,9 @@ class ScriptedGuard:
         verdict = Verdict("allow", facts, request.text, "fp", "v1", mark=mark)
         return self.rule(request, verdict)
 
+    def lifted(self, request: Request, verdict: Verdict) -> Verdict:
+        return self.lift(request, verdict)
+
 
 class MemoryRecorder:
     """Keeps records in lists; `broken` is a spool that takes nothing."""
@@ -107,6 +111,7 @@ class MemoryRecorder:
         self.outcomes: list[tuple[Request, Result, Ticket]] = []
         self.sessions: list[tuple[str, SessionContext, str]] = []
         self.approvals: list[tuple[str, int]] = []
+        self.spent: list[str] = []
         self.broken = False
         self.marks = True
 
@@ -121,6 +126,11 @@ class MemoryRecorder:
         if approval:
             self.approvals.append((approval, held_sequence))
         return ticket
+
+    def spend(self, approval: str) -> None:
+        if approval in self.spent:
+            raise RefusedError(f"approval {approval} was used already")
+        self.spent.append(approval)
 
     def outcome(self, ticket: Ticket, request: Request, verdict: Verdict, result: Result) -> None:
         self.outcomes.append((request, result, ticket))
@@ -160,7 +170,9 @@ class ScriptedGate:
     async def recorded(self, durability: Durability) -> None:
         await self.settle(durability)
 
-    async def approval(self, request: Request, verdict: Verdict, ticket: Ticket) -> Release:
+    async def approval(
+        self, request: Request, verdict: Verdict, ticket: Ticket, requests: tuple[Request, ...] = ()
+    ) -> Release:
         self.asked.append(request)
         return await self.decide(request)
 

@@ -12,6 +12,7 @@ from psycopg import pq
 
 from taprail.schemas.errors import RefusedError
 from taprail.schemas.guard import MaskPlan, Release
+from taprail.schemas.records import Terms
 
 SECRET = "hide"
 
@@ -155,13 +156,127 @@ def test_a_client_that_leaves_ends_the_wait(bed):
     bed.settle(lambda: bed.proxy.sessions == 0)
 
 
-def test_a_statement_does_not_wait_inside_a_transaction(bed):
-    bed.guard.rule = hold_secret
+async def ask_only(_):
+    return Release(False, "approval-1", "this needs an approval, and approval-1 asks for it", "denied", "run it again")
+
+
+def test_inside_a_transaction_nobody_waits_but_is_told_at_once(bed):
+    bed.guard.rule, bed.gate.decide = hold_secret, ask_only
+    notices = []
+    with bed.connect(autocommit=False) as connection:
+        connection.add_notice_handler(notices.append)
+        connection.execute("SELECT 1")
+        with pytest.raises(psycopg.errors.InsufficientPrivilege, match="approval-1 asks for it") as caught:
+            connection.execute("SELECT 'hide'")
+        assert caught.value.diag.message_hint == "run it again"
+    assert notices == []
+    (held,) = (verdict for _, verdict, _ in bed.recorder.statements if verdict.action == "hold")
+    assert (held.action, held.terms.mode) == ("hold", "retry")
+
+
+def test_unless_the_policy_insists_on_waiting(bed):
+    bed.guard.rule = lambda request, verdict: replace(hold_secret(request, verdict), hold_in_transaction=True)
     with bed.connect(autocommit=False) as connection:
         connection.execute("SELECT 1")
-        with pytest.raises(psycopg.errors.ActiveSqlTransaction, match="inside a transaction"):
-            connection.execute("SELECT 'hide'")
-    assert bed.gate.asked == []
+        assert connection.execute("SELECT 'hide'").fetchone() == ("hide",)
+
+
+def test_who_is_told_at_once_has_a_session_that_lives(bed):
+    def told(request, verdict):
+        return replace(hold_secret(request, verdict), terms=Terms("retry", grant_seconds=60))
+
+    bed.guard.rule, bed.gate.decide = told, ask_only
+    with bed.connect() as connection:
+        for _ in range(2):
+            with pytest.raises(psycopg.errors.InsufficientPrivilege, match="approval-1 asks for it"):
+                connection.execute("SELECT 'hide'")
+            assert connection.execute("SELECT 1").fetchone() == (1,)
+    assert [o[1].status for o in bed.recorder.outcomes if o[0].text == "SELECT 'hide'"] == ["denied", "denied"]
+
+
+@pytest.mark.parametrize("arguments", [(), ([5],)], ids=["simple", "extended"])
+def test_what_was_given_lets_it_run_once(bed, arguments):
+    """As often as it is prepared or described, only a run uses it up."""
+
+    def lift(_, verdict):
+        spent = "approval-1" in bed.recorder.spent
+        return verdict if spent else replace(verdict, action="allow", approval="approval-1", spends=True)
+
+    bed.guard.rule, bed.guard.lift, bed.gate.decide = hold_secret, lift, ask_only
+    text = f"SELECT 'hide', {'%s::int' if arguments else 5}"
+    with bed.connect() as connection:
+        assert connection.execute(text, *arguments).fetchone() == ("hide", 5)
+        with pytest.raises(psycopg.errors.InsufficientPrivilege, match="approval-1 asks for it"):
+            connection.execute(text, *arguments)
+    assert bed.recorder.spent == ["approval-1"]
+    first, again = bed.recorder.statements
+    assert (first[1].action, first[1].approval, again[1].action) == ("allow", "approval-1", "hold")
+
+
+def test_two_that_are_sent_at_once_use_it_once(bed):
+    """Both are judged before either runs."""
+    bed.guard.rule = hold_secret
+    bed.guard.lift = lambda _, verdict: replace(verdict, action="allow", approval="approval-1", spends=True)
+    with bed.connect() as connection:
+        with connection.pipeline():
+            first = connection.execute("SELECT 'hide', %s::int", [1])
+            with pytest.raises(psycopg.errors.InsufficientPrivilege, match="used already"):
+                connection.execute("SELECT 'hide', %s::int", [1]).fetchone()
+        assert first.fetchone() == ("hide", 1)
+        assert connection.execute("SELECT 1").fetchone() == (1,)
+    assert len([s for s in bed.recorder.statements if "hide" in s[0].text]) == 1
+
+
+SCRIPT = "SELECT 1; SELECT 'hide', 1; SELECT 2; SELECT 'hide', 2"
+
+
+def test_the_held_statements_of_a_script_are_one_request(bed):
+    bed.guard.rule = hold_secret
+    with bed.connect() as connection:
+        cursor = connection.execute(SCRIPT)
+        while cursor.nextset():
+            pass
+        assert cursor.fetchone() == ("hide", 2)
+    (asked,) = bed.gate.asked
+    assert asked.text == "SELECT 'hide', 1;\nSELECT 'hide', 2"
+    held, *ran = bed.recorder.statements
+    assert (held[1].action, held[1].statements) == ("hold", 2)
+    assert [request.text.strip() for request, _, _ in ran] == [part.strip() for part in SCRIPT.split(";")]
+    assert bed.recorder.approvals == [("approval-1", held[2].sequence)] * 2
+
+
+def test_a_script_that_was_given_runs_as_a_whole_once(bed):
+    def lift(request, verdict):
+        is_whole = request.text.count("hide") == 2 and not bed.recorder.spent
+        return replace(verdict, action="allow", approval="approval-1", spends=True) if is_whole else verdict
+
+    bed.guard.rule, bed.guard.lift, bed.gate.decide = hold_secret, lift, ask_only
+    with bed.connect() as connection:
+        for text in ("SELECT 'hide', 1", "SELECT 'hide', 2"):
+            with pytest.raises(psycopg.errors.InsufficientPrivilege, match="asks for it"):
+                connection.execute(text)
+        connection.execute(SCRIPT)
+        with pytest.raises(psycopg.errors.InsufficientPrivilege, match="asks for it"):
+            connection.execute(SCRIPT)
+    assert bed.recorder.spent == ["approval-1"]
+    assert [s[1].approval for s in bed.recorder.statements if s[1].action == "allow"] == ["", "approval-1"] * 2
+
+
+def test_what_a_safeguard_denies_nobody_asks_to_lift(bed):
+    asked = []
+    bed.guard.rule = lambda _, verdict: replace(verdict, action="deny", reason="no")
+    bed.guard.lift = lambda _, verdict: asked.append(verdict) or verdict
+    with bed.connect() as connection, pytest.raises(psycopg.errors.InsufficientPrivilege):
+        connection.execute("SELECT 'hide'")
+    assert asked == []
+
+
+def test_a_policys_denial_may_be_lifted(bed):
+    bed.guard.rule = lambda _, verdict: replace(verdict, action="deny", reason="no", by_policy=True)
+    bed.guard.lift = lambda _, verdict: replace(verdict, action="allow", approval="emergency-1")
+    with bed.connect() as connection:
+        assert connection.execute("SELECT 5").fetchone() == (5,)
+    assert bed.recorder.statements[-1][1].approval == "emergency-1"
 
 
 def test_a_stale_catalog_is_waited_for(bed):

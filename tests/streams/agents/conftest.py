@@ -29,13 +29,14 @@ from taprail.streams.agents.app import Outbox, application, shut_down
 from taprail.streams.agents.approvals import watch_approvals
 from taprail.streams.agents.coverage import watch_coverage
 from taprail.streams.agents.deliver import Sink, deliver
+from taprail.streams.agents.grants import watch_grants
 from taprail.streams.agents.refusals import watch_refusals
 from tests.fakes.webhook import FakeReceiver
 
 CONTROL = Ed25519PrivateKey.generate()
 SEALER = Sealer("data-test", secrets.token_bytes(32))
 FOLLOWED = {"taprail.alerts": Alert, "taprail.detections": Detection}
-CONSUMED = ("alerts", "approvals", "coverage", "decisions", "detections")
+CONSUMED = ("alerts", "approval-states", "approvals", "coverage", "decisions", "detections", "grants")
 WAIT_SECONDS = 60.0
 SECRET = "a secret that both sides know"
 
@@ -61,6 +62,7 @@ class Scene:
         app = application(self.stack.kafka.client_config("agents"), tempfile.gettempdir())
         outbox = Outbox(app, self.frames, SEALER)
         watch_approvals(app, outbox, {"control-1": CONTROL.public_key()}, "https://approvals.example")
+        watch_grants(app, outbox, {"control-1": CONTROL.public_key()}, "https://approvals.example")
         watch_coverage(app, outbox, lambda now_s: now_s)
         watch_refusals(app, outbox)
         deliver(app, outbox, [sink or self.sink()])

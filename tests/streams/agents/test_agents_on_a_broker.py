@@ -10,12 +10,15 @@ from typing import Any
 import pytest
 from confluent_kafka import Producer
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from msgspec import structs
 
+from taprail.connectors.kafka.follow import Follower
 from taprail.connectors.retry import DeliveryError
 from taprail.schemas import avro
-from taprail.schemas.control import Decision, SignedRecord, sign
-from taprail.schemas.records import Alert, Approval, Coverage, Person, Range
+from taprail.schemas.control import Decision, Grant, SignedRecord, sign
+from taprail.schemas.records import Alert, Approval, ApprovalState, Coverage, Person, Range, Terms
 from taprail.streams.agents import coverage as coverage_agent
+from taprail.streams.approvals.feed import STATES
 from taprail.streams.detections import gaps
 from taprail.streams.detections.bursts import WINDOW_SECONDS
 from taprail.streams.detections.incident import incident
@@ -47,13 +50,13 @@ def alert(scene: Scene, number: int) -> Alert:
     )
 
 
-def approval(scene: Scene, seconds: float) -> Approval:
+def approval(scene: Scene, seconds: float, **changes: Any) -> Approval:
     name, now = f"tap-{scene.tag}", now_us()
     values = SEALER.seal(b"DELETE FROM carts WHERE owner = 'secret'", "x")
     return Approval(
         f"{name}-1-9", now, now + int(seconds * SECOND_US), name, 1, 9, "s-1", "prod", "db1", "shop", ANN, "",
         "engineer", "unbounded-write", "DELETE without WHERE.", "DELETE", ("public.carts",), "DELETE FROM carts",
-        "f", "b", ("data-owners",), values
+        "f", "b", ("data-owners",), values=values, **changes
     )  # fmt: skip
 
 
@@ -149,6 +152,65 @@ async def test_what_nobody_decides_on_runs_out_also_over_a_restart(scene: Scene)
         assert len(await scene.told(2)) == 2, "the request and its end; a late decision is none"
     assert "nobody decided on what Ann asked for in shop" in expired["title"]
     assert now_us() >= asked.expires_us
+
+
+async def test_every_state_is_told_to_streams_and_a_tap_says_the_last(scene: Scene) -> None:
+    asked = approval(scene, 60)
+    with Follower(scene.stack.kafka.client_config("viewer"), {STATES: avro.decoder(ApprovalState)}) as follower:
+        async with scene.running():
+            scene.put("stream", "taprail.approvals", asked)
+            scene.put("agents", "taprail.decisions", decision(asked))
+            ran = ApprovalState(asked.approval_id, now_us(), "run", "prod", "shop", ANN)
+            states: list[ApprovalState] = []
+
+            def is_ours(followed: Any) -> bool:
+                states.extend([followed.record] if followed.record.approval_id == asked.approval_id else [])
+                return len(states) == 2
+
+            assert await asyncio.to_thread(follower.until, is_ours, 20.0)
+            scene.put("stream", STATES, ran)
+            await asyncio.sleep(1.5)
+        assert follower.until(lambda followed: followed.record == ran, 5.0)
+    assert [(s.status, s.person.subject if s.person else "") for s in states[:2]] == [
+        ("requested", "ann"),
+        ("approved", "bob"),
+    ]
+
+
+async def test_who_runs_a_statement_again_before_anybody_decided_makes_no_second_message(scene: Scene) -> None:
+    told = Terms("retry", grant_seconds=60)
+    first = approval(scene, 60, terms=told)
+    again = structs.replace(first, approval_id=f"{first.approval_id}0", sequence=90, time_us=first.time_us + 1)
+    other = structs.replace(again, approval_id=f"{first.approval_id}1", binding="another statement")
+    async with scene.running():
+        for each in (first, again, other):
+            scene.put("stream", "taprail.approvals", each)
+        found = await scene.told(2, "approval-requested")
+        await asyncio.sleep(1.0)
+        assert len(await scene.told(2, "approval-requested")) == 2
+    assert [a["link"].rpartition("/")[2] for a in found] == [first.approval_id, other.approval_id]
+
+
+async def test_an_emergency_is_told_at_once_and_its_review_as_well(scene: Scene) -> None:
+    at_us = now_us()
+    grant = Grant(
+        f"emergency-{scene.tag}", "break_glass", ANN, "prod", "shop", f"orders fail {scene.tag}", at_us,
+        at_us + 60 * SECOND_US, approvers=("data-owners",), role="owner", review="open", rule="break-glass",
+    )  # fmt: skip
+    closed = structs.replace(grant, review="closed", reviewed_by=BOB, reviewed_us=at_us + 9, findings=f"ok {scene.tag}")
+
+    def signed(body: Grant, key: Ed25519PrivateKey = CONTROL) -> SignedRecord:
+        return sign("grant", body.grant_id, body, private_key=key, key_id="control-1", now_us=now_us())
+
+    async with scene.running():
+        scene.put("agents", "taprail.grants", signed(grant, Ed25519PrivateKey.generate()), grant.grant_id)
+        scene.put("agents", "taprail.grants", signed(grant), grant.grant_id)
+        scene.put("agents", "taprail.grants", signed(closed), grant.grant_id)
+        found = await scene.told(2, "break-glass")
+    taken, reviewed = found
+    assert (taken["severity"], taken["title"]) == ("critical", "Ann has taken emergency access to prod")
+    assert f"orders fail {scene.tag}" in taken["summary"]
+    assert (reviewed["severity"], reviewed["summary"]) == ("informational", f"ok {scene.tag}")
 
 
 async def test_a_record_that_never_came_is_an_alarm_told_once(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,8 @@ from msgspec.structs import replace
 from taprail.schemas.errors import RefusedError
 from taprail.schemas.records import Person
 from taprail.streams.approvals.binding import binding
-from taprail.streams.approvals.decide import asked_by, decide
+from taprail.streams.approvals.decide import decide
+from taprail.streams.approvals.votes import asked_by
 from tests.fakes.approvals import AGENT, ANN, BINDING, BOB, EVE, approval
 
 OF_ANN = approval()

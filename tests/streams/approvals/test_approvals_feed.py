@@ -14,13 +14,12 @@ from msgspec.structs import replace
 
 from taprail.connectors.kafka.registry import Registry
 from taprail.schemas import avro
-from taprail.schemas.control import SignedRecord
 from taprail.schemas.endpoints import Endpoints, KafkaEndpoint
 from taprail.schemas.errors import RefusedError
-from taprail.schemas.records import Approval
+from taprail.schemas.records import Approval, ApprovalStatus
 from taprail.streams import pipeline
-from taprail.streams.approvals.feed import APPROVALS, DECISIONS, DecisionPublisher, follow
-from taprail.streams.approvals.pending import PendingApprovals, State
+from taprail.streams.approvals.feed import APPROVALS, DECISIONS, Publisher, follow
+from taprail.streams.approvals.pending import PendingApprovals
 from tests.fakes.approvals import PUBLIC_KEYS, STRANGER, approval, decision, signed
 
 WAIT_SECONDS = 20.0
@@ -35,7 +34,7 @@ class Topics:
     def __init__(self, stack: Endpoints) -> None:
         self.stack = stack
         self.frames = pipeline.register(Registry(stack.registry_url).register).plain
-        self.publish = DecisionPublisher(stack.kafka.client_config("agents"), self.frames[SignedRecord])
+        self.publish = Publisher(stack.kafka.client_config("agents"), self.frames).control
 
     def put(self, topic: str, record: Struct, key: str) -> None:
         role = "stream" if topic == APPROVALS else "agents"
@@ -43,7 +42,7 @@ class Topics:
         producer.produce(topic, self.frames[type(record)] + avro.encode(record), key)
         assert producer.flush(10) == 0
 
-    async def read(self, *expected: tuple[Approval, State]) -> PendingApprovals:
+    async def read(self, *expected: tuple[Approval, ApprovalStatus]) -> PendingApprovals:
         """What a service that starts now comes to know; returns when it knows what is expected."""
         pending, stop = PendingApprovals(), threading.Event()
         arguments = (self.stack.kafka.client_config("agents"), pending, PUBLIC_KEYS, asyncio.get_running_loop(), stop)
@@ -60,7 +59,7 @@ class Topics:
         return pending
 
 
-def state_of(pending: PendingApprovals, of: Approval) -> State | None:
+def state_of(pending: PendingApprovals, of: Approval) -> ApprovalStatus | None:
     try:
         return pending.get(of.approval_id).state
     except RefusedError:
@@ -89,13 +88,13 @@ async def test_decisions_are_read_again_and_forgeries_are_not(topics: Topics) ->
     await topics.publish(signed(decision(denied, "deny")))
     await topics.publish(signed(decision(denied, "approve")))
     await topics.publish(signed(decision(last)))
-    await topics.read((forged, "requested"), (denied, "denied"), (last, "approved"))
+    await topics.read((forged, "requested"), (denied, "refused"), (last, "approved"))
 
 
 async def test_a_broker_that_is_not_there_is_told(topics: Topics) -> None:
     nowhere = KafkaEndpoint("127.0.0.1:1", topics.stack.kafka.users, topics.stack.kafka.security_protocol)
     config = {**nowhere.client_config("agents"), "log_level": 0}
-    publish = DecisionPublisher(config, topics.frames[SignedRecord], timeout_s=0.5)
+    publish = Publisher(config, topics.frames, timeout_s=0.5).control
     with pytest.raises(RefusedError, match="could not be published") as caught:
         await publish(signed(decision(held())))
-    assert caught.value.hint == "decide again"
+    assert caught.value.hint == "do it again when Kafka answers"

@@ -137,7 +137,7 @@ async def test_a_text_that_was_changed_is_not_shown(browser: Browser) -> None:
 # Deciding
 
 
-@pytest.mark.parametrize(("answer", "then"), [("approve", "approved"), ("deny", "denied")])
+@pytest.mark.parametrize(("answer", "then"), [("approve", "approved"), ("deny", "refused")])
 async def test_an_approver_decides(browser: Browser, answer: str, then: str) -> None:
     page = await by_token(browser, BOB, {"decision": answer, "reason": "because", "ticket": "OPS-1"})
     assert (page.status, state(browser.site)) == (200, then)
@@ -257,7 +257,7 @@ async def test_a_form_decides(browser: Browser) -> None:
     await browser.sign_in(BOB)
     form = await browser.form("deny", ticket="OPS-2")
     page = await browser.post(DECIDE, data=form, headers={"Origin": browser.site.url, "Sec-Fetch-Site": "same-origin"})
-    assert (page.status, state(browser.site)) == (200, "denied")
+    assert (page.status, state(browser.site)) == (200, "refused")
     assert [made.ticket for made in browser.site.decisions()] == ["OPS-2"]
 
 

@@ -12,10 +12,23 @@ from msgspec.structs import replace
 from taprail.schemas import avro
 from taprail.schemas.control import Grant, SignedRecord, sign
 from taprail.schemas.guard import Release
-from taprail.schemas.records import Person
+from taprail.schemas.records import Person, Terms
 from taprail.streams.approvals import waiter
 from taprail.streams.approvals.waiter import DecisionDesk
-from tests.fakes.approvals import AGENT, ANN, BINDING, BOB, CONTROL, PUBLIC_KEYS, STRANGER, approval, decision, signed
+from tests.fakes.approvals import (
+    AGENT,
+    ANN,
+    BINDING,
+    BOB,
+    CAT,
+    CONTROL,
+    PUBLIC_KEYS,
+    STRANGER,
+    approval,
+    decision,
+    question,
+    signed,
+)
 
 HELD = approval()
 APPROVED = signed(decision(HELD))
@@ -26,12 +39,10 @@ def desk() -> DecisionDesk:
     return DecisionDesk(PUBLIC_KEYS)
 
 
-async def outcome(
-    *records: SignedRecord, at: DecisionDesk | None = None, binding: str = BINDING, requester: Person = ANN
-) -> Release:
+async def outcome(*records: SignedRecord, at: DecisionDesk | None = None, **asked: Any) -> Release:
     """What a wait comes to that reads these records while it waits."""
     one = at or desk()
-    waiting = asyncio.create_task(one.wait(HELD.approval_id, binding, requester, 0.05))
+    waiting = asyncio.create_task(one.wait(HELD.approval_id, question(**asked), 0.05))
     await asyncio.sleep(0)
     for record in records:
         one.take(record)
@@ -54,7 +65,7 @@ async def test_nobody_decides_and_the_time_runs_out() -> None:
 def forged() -> dict[str, SignedRecord]:
     good = decision(HELD)
     other = approval(tap="tap-2", approval_id="tap-2-7-12")
-    grant = Grant("g", "ann", "prod", "shop", ("unbounded-write",), "bob", "because", 0, 2**60)
+    grant = Grant("g", "access", ANN, "prod", "shop", "because", 0, 2**60, (BOB,))
     flipped = bytes([APPROVED.signature[0] ^ 1]) + APPROVED.signature[1:]
     changed = json.encode(replace(good, approver=replace(BOB, name="Boss")))
     odd = json.encode({"approval_id": HELD.approval_id, "decision": "maybe"})
@@ -106,7 +117,7 @@ async def test_a_decision_for_another_tap_decides_nothing_here() -> None:
 @pytest.mark.parametrize("change", [{"binding": "another"}, {"binding": ""}, {"binding": BINDING.upper()}])
 async def test_an_approval_of_another_text_lets_nothing_run(change: dict[str, Any]) -> None:
     release = await outcome(signed(decision(HELD, **change)))
-    assert (release.approved, release.reason) == (False, "the approval is for another statement")
+    assert (release.approved, release.status) == (False, "expired")
 
 
 async def test_the_statement_that_changed_meanwhile_does_not_run() -> None:
@@ -153,6 +164,19 @@ async def test_a_decision_may_come_before_the_wait() -> None:
     assert (await outcome(at=one)).approved
 
 
+async def test_votes_before_and_during_the_wait_count_together() -> None:
+    one, two = desk(), Terms(quorum=2)
+    one.take(APPROVED)
+    release = await outcome(APPROVED, signed(decision(HELD, approver=CAT, reason="yes")), at=one, terms=two)
+    assert release == Release(True, "tap-1-7-12", "Bob, Cat: yes")
+
+
+async def test_too_few_approvals_are_none_and_say_so() -> None:
+    release = await outcome(APPROVED, APPROVED, terms=Terms(quorum=2))
+    assert (release.approved, release.status) == (False, "expired")
+    assert "1 approved, which is not enough" in release.reason
+
+
 async def test_an_approval_is_used_once() -> None:
     one = desk()
     assert (await outcome(APPROVED, at=one)).approved
@@ -163,7 +187,7 @@ async def test_an_approval_is_used_once() -> None:
 async def test_a_replay_after_a_cancelled_wait_is_not_used() -> None:
     """The client went away: its approval doesn't wait for the next one."""
     one = desk()
-    waiting = asyncio.create_task(one.wait(HELD.approval_id, BINDING, ANN, 5))
+    waiting = asyncio.create_task(one.wait(HELD.approval_id, question(), 5))
     await asyncio.sleep(0)
     waiting.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -174,7 +198,7 @@ async def test_a_replay_after_a_cancelled_wait_is_not_used() -> None:
 
 async def test_two_waits_for_one_approval_release_one_statement() -> None:
     one = desk()
-    waits = [asyncio.create_task(one.wait(HELD.approval_id, BINDING, ANN, 0.05)) for _ in range(3)]
+    waits = [asyncio.create_task(one.wait(HELD.approval_id, question(), 0.05)) for _ in range(3)]
     await asyncio.sleep(0)
     one.take(APPROVED)
     assert [release.approved for release in await asyncio.gather(*waits)] == [True, False, False]

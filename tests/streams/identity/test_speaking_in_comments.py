@@ -40,12 +40,18 @@ class Inner:
         self.judged.append(request)
         return Verdict("allow", Facts("SELECT"), request.text, "", "")
 
+    def lifted(self, request: Request, verdict: Verdict) -> Verdict:
+        return verdict
+
     def statement(self, request: Request, verdict: Verdict, *, approval: str = "", held_sequence: int = 0) -> Ticket:
         self.written.append(request)
         return Ticket(1, len(self.written), "", 0)
 
     def outcome(self, ticket: Ticket, request: Request, verdict: Verdict, result: Result) -> None:
         self.ended.append(request)
+
+    def spend(self, approval: str) -> None:
+        raise AssertionError
 
     def session(self, context: SessionContext, event: Literal["opened", "closed", "refused"], reason: str = "") -> None:
         raise AssertionError
@@ -56,7 +62,9 @@ class Inner:
     async def recorded(self, durability: Any) -> None:
         raise AssertionError
 
-    async def approval(self, request: Request, verdict: Verdict, ticket: Ticket) -> Release:
+    async def approval(
+        self, request: Request, verdict: Verdict, ticket: Ticket, requests: tuple[Request, ...] = ()
+    ) -> Release:
         self.asked.append(request)
         return Release(True)
 

@@ -24,12 +24,11 @@ from taprail.connectors.postgres.catalog import CatalogWatcher
 from taprail.connectors.postgres.proxy import Hooks, Proxy
 from taprail.connectors.postgres.signin import Identity, Login, ScramSecret
 from taprail.connectors.postgres.upstream import Target
-from taprail.connectors.spool.durable import Durable
 from taprail.connectors.spool.spool import Spool
 from taprail.schemas.endpoints import Endpoints
 from taprail.schemas.envelope import Sealer
 from taprail.schemas.errors import RefusedError
-from taprail.schemas.guard import Request, SessionContext, Ticket, Verdict
+from taprail.schemas.guard import Durability, Request, SessionContext, Ticket, Verdict
 from taprail.schemas.records import Person
 from taprail.streams.approvals.waiter import DecisionDesk
 from taprail.streams.gate import TapGate
@@ -74,6 +73,10 @@ class Witness(TapRecorder):
         return super().statement(request, verdict, approval=approval, held_sequence=held_sequence)
 
 
+async def at_once(_: Durability) -> None:
+    """Nothing publishes what is recorded here."""
+
+
 class GuardedTap:
     """One database, named as its environment, behind a tap. Upstream everybody is a superuser: what the server's own
     permissions would refuse is no merit of the guard."""
@@ -96,7 +99,7 @@ class GuardedTap:
         self.recorder = Witness(
             SpoolRecorder(self._spool, Sealer("data-1", secrets.token_bytes(32)), MARK_KEY), watchers
         )
-        gate = TapGate(self.guard, DecisionDesk({}), watchers, Durable(self._spool).wait)
+        gate = TapGate(self.guard, DecisionDesk({}), watchers, at_once)
         hooks = Hooks(Trusted(), lambda *_: self._target(), self.guard, self.recorder, gate)
         self.sent = bytearray()  # to all clients
         self.run(self._start(hooks))

@@ -47,7 +47,14 @@ class Past:
         ends = {n: 0 if hint in (int, "int") else "" for n, hint in Outcome.__annotations__.items()}
         for _ in range(times):
             number = len(self.records) + 1
-            given = {"action": "allow", "person": ANN, "environment": "prod", "database": "shop", "matched": ()}
+            given = {
+                "action": "allow",
+                "person": ANN,
+                "environment": "prod",
+                "database": "shop",
+                "matched": (),
+                "terms": None,
+            }
             given |= {"time_us": NOON_US + number * 1_000_000} | fields
             made = replace(
                 Statement(**empty), tap="t", epoch=1, sequence=number, tag=facts.tag, writes=facts.writes,  # type: ignore[arg-type]
