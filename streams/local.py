@@ -155,6 +155,19 @@ plaintext_tokens = true  # loopback only; the psql that comes with embedded-post
 [policy]
 clear_groups = ["data-owners"]
 
+[[access]]  # `taprail access request`
+environments = ["staging", "prod"]
+groups = ["engineers"]
+roles = ["app_owner"]
+approvers = ["data-owners"]
+
+[[access]]  # `taprail access emergency`
+environments = ["staging", "prod"]
+groups = ["engineers"]
+roles = ["app_owner"]
+approvers = ["data-owners"]
+emergency = true
+
 [approvals]
 port = {ports["approvals"]}
 url = "http://127.0.0.1:{ports["approvals"]}"
