@@ -21,6 +21,7 @@ from taprail.schemas.endpoints import KafkaEndpoint, Role
 from taprail.schemas.errors import SettingsError, TaprailError
 from taprail.schemas.guard import Durability
 from taprail.streams.settings_access import AccessRule, check_access
+from taprail.streams.settings_alerts import Alerts, check_alerts
 from taprail.streams.settings_base import Name, Port, SecretRef, Section
 from taprail.streams.settings_scim import Scim, check_scim
 from taprail.streams.settings_signin import Certificate, GroupsFrom, SignInRule, check_certificates
@@ -196,33 +197,6 @@ class Approvals(Section, frozen=True, kw_only=True):
     url: Annotated[str, Meta(description="How people reach it; goes into notices.")] = "http://127.0.0.1:6480"
 
 
-class Slack(Section, frozen=True, kw_only=True):
-    token: Annotated[SecretRef, Meta(description="Bot token with `chat:write`.")]
-    channel: Annotated[str, Meta(description="Channel id.")]
-    url: Annotated[str, Meta(description="Another address of the Web API.")] = "https://slack.com/api/"
-
-
-class PagerDuty(Section, frozen=True, kw_only=True):
-    routing_key: Annotated[SecretRef, Meta(description="Integration key of an Events API v2 service.")]
-    url: Annotated[str, Meta(description="Another address of the Events API.")] = (
-        "https://events.pagerduty.com/v2/enqueue"
-    )
-
-
-class Webhook(Section, frozen=True, kw_only=True):
-    url: Annotated[str, Meta(description="Where alerts are POSTed, signed.")]
-    secret: Annotated[
-        SecretRef,
-        Meta(description="Key of the HMAC-SHA256 signature, at least 24 bytes; `whsec_` and base64, or as it is."),
-    ]
-
-
-class Alerts(Section, frozen=True, kw_only=True):
-    slack: Annotated[Slack | None, Meta(description="Slack.")] = None
-    pagerduty: Annotated[PagerDuty | None, Meta(description="PagerDuty.")] = None
-    webhook: Annotated[Webhook | None, Meta(description="A webhook of your own.")] = None
-
-
 class Keys(Section, frozen=True, kw_only=True):
     mark: Annotated[SecretRef, Meta(description="HMAC key of marks, hex, 32 bytes; taps and streams share it.")]
     person: Annotated[
@@ -353,6 +327,7 @@ def _check(settings: Settings, path: Path) -> None:
             )
     try:
         check_tap(settings.tap, {d.environment for d in settings.databases}, set(names))
+        check_alerts(settings.alerts)
         check_access(settings.access, _roles(settings))
         check_certificates(settings.certificates, settings.tap.client_ca_file)
         check_scim(settings.scim)

@@ -6,7 +6,7 @@ Slack counts characters without saying of which kind; here a character is a UTF-
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from itertools import accumulate
 from typing import Any
 
@@ -30,8 +30,11 @@ _ESCAPES = {**_HIDDEN, "&": "&amp;", "<": "&lt;", ">": "&gt;"}
 _PASSING = {"ratelimited", "rate_limited", "internal_error", "fatal_error", "service_unavailable", "request_timeout"}
 
 
-def render(alert: Alert, channel: str) -> dict[str, Any]:
-    """What chat.postMessage is given. Text is escaped as Slack asks, so a name can't mention or link anybody."""
+def render(alert: Alert, channel: str, actions: list[dict[str, Any]] | None = None) -> dict[str, Any]:
+    """What chat.postMessage is given. Text is escaped as Slack asks, so a name can't mention or link anybody.
+
+    `actions` are blocks that the message ends with.
+    """
     title = f"{MARKS[alert.severity]} {alert.title}"
     fields = {"Where": f"{alert.database} ({alert.environment})", "Who": alert.person, "Statement": alert.statement}
     lines = {name: " ".join(value.split()) for name, value in fields.items()}  # a line can't look like another field
@@ -56,6 +59,7 @@ def render(alert: Alert, channel: str) -> dict[str, Any]:
                     *_link(alert.link),
                 ],
             },
+            *(actions or []),
         ],
     }
 
@@ -85,14 +89,24 @@ def _mrkdwn(text: str) -> dict[str, Any]:
 class SlackSink:
     name = "slack"
 
-    def __init__(self, token: str, channel: str, url: str, retry: Retry | None = None) -> None:
+    def __init__(
+        self,
+        token: str,
+        channel: str,
+        url: str,
+        retry: Retry | None = None,
+        actions: Callable[[str], dict[str, Any]] | None = None,
+    ) -> None:
+        """`actions` makes the block with which an approval, given its id, is decided in Slack."""
+        self._actions = actions
         # The SDK would try again by itself; how often is said in one place.
         self._client = AsyncWebClient(token=token, base_url=f"{url.rstrip('/')}/", retry_handlers=[])
         self._channel, self._retry = channel, retry or Retry()
 
     async def deliver(self, alert: Alert) -> None:
         """Raises DeliveryError where Slack refuses the message, or doesn't answer for long."""
-        message = render(alert, self._channel)
+        asks = [self._actions(alert.approval_id)] if self._actions is not None and alert.approval_id else None
+        message = render(alert, self._channel, asks)
 
         async def attempt() -> None:
             try:

@@ -7,9 +7,11 @@ import time
 from collections.abc import Iterator
 from typing import Any, Protocol
 
+from taprail.connectors.mail import MailSink, Server
 from taprail.connectors.pagerduty import PagerDutySink
 from taprail.connectors.retry import DeliveryError
 from taprail.connectors.slack import SlackSink
+from taprail.connectors.slack.interactions import buttons
 from taprail.connectors.webhook import WebhookSink
 from taprail.schemas.records import Alert, Detection
 from taprail.streams.agents.app import Outbox, consume, table
@@ -33,10 +35,15 @@ def sinks(loaded: Loaded) -> Iterator[Sink]:
     """Those that the settings name."""
     alerts = loaded.settings.alerts
     if (slack := alerts.slack) is not None:
-        yield SlackSink(loaded.secret(slack.token, "alerts.slack.token"), slack.channel, slack.url)
+        token, decides = loaded.secret(slack.token, "alerts.slack.token"), slack.signing_secret is not None
+        yield SlackSink(token, slack.channel, slack.url, actions=buttons if decides else None)
     if (pagerduty := alerts.pagerduty) is not None:
         key = loaded.secret(pagerduty.routing_key, "alerts.pagerduty.routing_key")
         yield PagerDutySink(pagerduty.url, key)
+    if (mail := alerts.mail) is not None:
+        password = loaded.secret(mail.password, "alerts.mail.password") if mail.password is not None else ""
+        server = Server(mail.host, mail.port, mail.security, mail.user, password)
+        yield MailSink(server, mail.sender, mail.recipients)
     if (webhook := alerts.webhook) is not None:
         yield WebhookSink(webhook.url, loaded.secret(webhook.secret, "alerts.webhook.secret"))
 

@@ -17,6 +17,8 @@ from taprail.connectors.debezium.connector import restart_failed
 from taprail.connectors.kafka.lag import ReadUntil
 from taprail.connectors.kafka.registry import Registry
 from taprail.connectors.oidc.tokens import TokenVerifier
+from taprail.connectors.slack.people import Slack
+from taprail.schemas.control import Identity
 from taprail.schemas.errors import RefusedError, SettingsError, StackError
 from taprail.streams import keys, pipeline
 from taprail.streams.agents.app import Outbox, application, shut_down
@@ -33,6 +35,7 @@ from taprail.streams.approvals.grants import TOPIC as GRANTS
 from taprail.streams.approvals.pending import PendingApprovals
 from taprail.streams.approvals.serving import Service
 from taprail.streams.approvals.web import application as page
+from taprail.streams.approvals.web_slack import SlackDesk
 from taprail.streams.following import follow
 from taprail.streams.identity.enrich import Directory
 from taprail.streams.identity.groups import Standing
@@ -62,7 +65,7 @@ async def _serve(loaded: Loaded, stop: threading.Event, ready: Callable[[], None
     pending, directory, known = PendingApprovals(), Directory(control_keys(loaded)), threading.Event()
     standing = Standing(directory, loaded.settings.identity.groups_from, known.is_set)
     service = approvals_service(loaded, pending, standing, frames)
-    runner = web.AppRunner(page(service), access_log=None)
+    runner = web.AppRunner(page(service, slack_desk(loaded, directory.all)), access_log=None)
     scim = ScimServer(loaded, stop) if loaded.settings.scim.token is not None else None
     app = faust_agents(loaded, frames, folder)
     await runner.setup()
@@ -156,6 +159,22 @@ def _call(ready: Callable[[], None]) -> Callable[[], Any]:
         ready()
 
     return called
+
+
+def slack_desk(loaded: Loaded, identities: Callable[[], list[Identity]]) -> SlackDesk | None:
+    """Where people decide in Slack; None where the settings don't say that they may. Raises SettingsError."""
+    slack = loaded.settings.alerts.slack
+    if slack is None or slack.signing_secret is None:
+        return None
+    secret = loaded.secret(slack.signing_secret, "alerts.slack.signing_secret")
+    return SlackDesk(
+        slack=Slack(loaded.secret(slack.token, "alerts.slack.token"), slack.url),
+        signing_secret=secret,
+        team=slack.team,
+        issuer=loaded.settings.identity.issuer,
+        url=loaded.settings.approvals.url,
+        identities=identities,
+    )
 
 
 def approvals_service(

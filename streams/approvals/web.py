@@ -14,7 +14,7 @@ from msgspec import json, to_builtins
 
 from taprail.schemas.errors import RefusedError, SignatureError
 from taprail.schemas.records import Approval, ApprovalState, Person, statement_id
-from taprail.streams.approvals import pages, web_access
+from taprail.streams.approvals import pages, web_access, web_slack
 from taprail.streams.approvals.pending import Entry, may_decide
 from taprail.streams.approvals.serving import (
     SERVICE,
@@ -32,12 +32,14 @@ from taprail.streams.approvals.serving import (
 )
 from taprail.streams.approvals.shown import allows, expects, history, progress, remembers
 from taprail.streams.approvals.votes import asked_by, bars, question_of
+from taprail.streams.approvals.web_slack import SlackDesk
 from taprail.streams.values import Cut, Values
 
 FORM_BYTES_MAX = 16 << 10
 
 
-def application(service: Service) -> web.Application:
+def application(service: Service, slack: SlackDesk | None = None) -> web.Application:
+    """`slack` is where people decide in Slack, too."""
     app = web.Application(middlewares=[answer_errors], client_max_size=FORM_BYTES_MAX)
     app[SERVICE] = service
     app.router.add_get("/", _home)
@@ -50,6 +52,8 @@ def application(service: Service) -> web.Application:
     app.router.add_post("/approvals/{id}/decision", _decide)
     app.router.add_post("/approvals/{id}/withdrawal", _withdraw)
     web_access.add_routes(app)
+    if slack is not None:
+        web_slack.add_routes(app, slack)
     return app
 
 

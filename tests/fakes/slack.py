@@ -19,6 +19,7 @@ TOKEN = "xoxb-a-token"
 CHANNELS = ("C0ALERTS", "#alerts")
 BLOCKS_MAX, FIELDS_MAX = 50, 10
 HEADER_MAX, TEXT_MAX, FIELD_MAX = 150, 3000, 2000
+ELEMENTS_MAX, BUTTON_MAX, VALUE_MAX = 25, 75, 2000
 FALLBACK_MAX = 40_000
 MESSAGE_BLOCKS_MAX = 13_000  # of all blocks together: not documented, but seen (msg_blocks_too_long)
 _CONTROL = re.compile(r"<[^<>]*>")
@@ -133,6 +134,8 @@ def _wrong_blocks(blocks: Any) -> Iterator[str]:
             yield from _wrong_text(block.get("text"), ("plain_text",), HEADER_MAX, f"{at}/text")
         elif kind == "section":
             yield from _wrong_section(block, at)
+        elif kind == "actions":
+            yield from _wrong_actions(block, at)
         else:
             yield f"[ERROR] unsupported type: {kind} [json-pointer:{at}/type]"
 
@@ -150,6 +153,25 @@ def _wrong_section(block: dict[str, Any], at: str) -> Iterator[str]:
             return
         for number, field in enumerate(fields):
             yield from _wrong_text(field, ("plain_text", "mrkdwn"), FIELD_MAX, f"{at}/fields/{number}")
+
+
+def _wrong_actions(block: dict[str, Any], at: str) -> Iterator[str]:
+    yield from _wrong_keys(block, {"type", "block_id", "elements"}, at)
+    elements = block.get("elements")
+    if not isinstance(elements, list) or not 1 <= len(elements) <= ELEMENTS_MAX:
+        yield f"[ERROR] must have 1 to {ELEMENTS_MAX} items [json-pointer:{at}/elements]"
+        return
+    names = [element.get("action_id") for element in elements]
+    if len(set(names)) != len(names):
+        yield f"[ERROR] action_id must be unique [json-pointer:{at}/elements]"
+    for number, element in enumerate(elements):
+        place = f"{at}/elements/{number}"
+        yield from _wrong_keys(element, {"type", "action_id", "text", "value", "style", "url"}, place)
+        yield from _wrong_text(element.get("text"), ("plain_text",), BUTTON_MAX, f"{place}/text")
+        if element.get("type") != "button" or element.get("style") not in (None, "primary", "danger"):
+            yield f"[ERROR] must be a button [json-pointer:{place}]"
+        if length(element.get("value", "")) > VALUE_MAX:
+            yield f"[ERROR] must be less than {VALUE_MAX + 1} characters [json-pointer:{place}/value]"
 
 
 def _wrong_text(text: Any, kinds: tuple[str, ...], most: int, at: str) -> Iterator[str]:
