@@ -131,6 +131,14 @@ class HistoryFacts(Struct, frozen=True):
     denied_last_hour: Annotated[int, Meta(description="Statements of theirs that were denied in the last 60 minutes.")]
 
 
+class EstimateFacts(Struct, frozen=True):
+    """What the planner expects (EXPLAIN). A condition that names it makes the tap ask before it decides, which takes
+    milliseconds; it isn't asked of statements that call code of your own, for planning may run that."""
+
+    known: Annotated[bool, Meta(description="The planner has answered.")]
+    rows: Annotated[int, Meta(description="Rows that it expects to give or to change; 0 where it isn't known.")]
+
+
 class PolicyFacts(Struct, frozen=True):
     """Everything that a condition may name. `statement`, `person` and `session` decide once for equal statements."""
 
@@ -139,3 +147,4 @@ class PolicyFacts(Struct, frozen=True):
     session: SessionFacts
     now: NowFacts
     history: HistoryFacts
+    estimate: EstimateFacts

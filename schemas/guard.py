@@ -21,6 +21,7 @@ Transaction = Literal["", "begin", "commit", "rollback", "savepoint", "release",
 TransactionStatus = Literal["I", "T", "E"]
 # What a record survives before its statement runs: the tap's death, the machine's, or it is in Kafka (acks=all).
 Durability = Literal["process", "machine", "kafka"]
+UNKNOWN_ROWS, NOT_ASKED = -1, -2  # what the planner can't say, and what it wasn't asked
 RETRY_SECONDS = 3600  # how long a request stays open that nobody waits for, unless a policy says otherwise
 COLUMNS_MAX = 1600  # of a relation (MaxHeapAttributeNumber)
 # What an expression makes can be chosen, so a hash of it would be a dictionary; "system": statistics of any column.
@@ -67,6 +68,7 @@ class Request:
 
     parameters   the Bind values as sent, None for NULL
     transaction  which of the session's transactions it is part of, from 0
+    expected     rows that the planner expects, where a policy wants to know
     """
 
     text: Final[str]
@@ -74,6 +76,7 @@ class Request:
     protocol: Final[Literal["simple", "extended"]]
     parameters: Final[tuple[bytes | None, ...]]
     transaction: Final[int]
+    expected: Final[int]
 
     def __init__(
         self,
@@ -82,9 +85,10 @@ class Request:
         protocol: Literal["simple", "extended"],
         parameters: tuple[bytes | None, ...] = (),
         transaction: int = 0,
+        expected: int = NOT_ASKED,
     ) -> None:
         self.text, self.session, self.protocol = text, session, protocol
-        self.parameters, self.transaction = parameters, transaction
+        self.parameters, self.transaction, self.expected = parameters, transaction, expected
 
 
 @dataclass(frozen=True)
@@ -243,6 +247,8 @@ class MaskPlan:
 class Verdict:
     """What a guard says of one statement.
 
+    needs_rows      the guard can't judge before the planner says how many rows it expects: ask, and judge again
+    explainable     planning it runs nothing but PostgreSQL's own code, so it may be explained before it is decided
     needs_catalog   the guard can't judge before the catalog is current: refresh it and ask again
     rule            id of the rule that decided ('' where none had to)
     reason          why, without anything that a person typed as a value: it is written down in the clear
@@ -269,6 +275,8 @@ class Verdict:
     policy_version: str
     catalog_epoch: int = 0
     needs_catalog: bool = False
+    needs_rows: bool = False
+    explainable: bool = False
     rule: str = ""
     reason: str = ""
     hint: str = ""
@@ -286,7 +294,7 @@ class Verdict:
     by_policy: bool = False
     alone: bool = False
     statements: int = 1
-    estimated_rows: int = -1
+    estimated_rows: int = UNKNOWN_ROWS
     lineage: tuple[str, ...] = ()
     relations: tuple[RelationUse, ...] = ()  # facts.relations resolved through the catalog, with their classes
     matched: tuple[PolicyMatch, ...] = ()

@@ -19,7 +19,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import uvloop
 
@@ -38,7 +38,7 @@ from taprail.schemas import avro, records
 from taprail.schemas.control import Grant, SignedRecord
 from taprail.schemas.errors import SpoolError, StackError
 from taprail.schemas.guard import Catalog, Facts, Request, Result, SessionContext, Ticket, Verdict
-from taprail.schemas.records import Person
+from taprail.schemas.records import ApprovalState, Person
 from taprail.streams.approvals.grants import TOPIC as GRANTS
 from taprail.streams.approvals.grants import Grants, leans_on, stands_on
 from taprail.streams.approvals.spent import Spent
@@ -327,14 +327,21 @@ def _end_unfinished(spool: Spool, recorder: SpoolRecorder) -> None:
 def _follow_decisions(
     loaded: Loaded, desk: DecisionDesk, loop: asyncio.AbstractEventLoop, stop: threading.Event
 ) -> None:
-    """Signed decisions go to the desk, in the tap's own loop. Kafka being away only makes people wait."""
+    """Signed decisions go to the desk, in the tap's own loop, and the word that a request was taken."""
+    decoders: dict[str, Callable[[bytes], Any]] = {
+        "taprail.decisions": avro.decoder(SignedRecord),
+        "taprail.approval-states": avro.decoder(ApprovalState),
+    }
     config = loaded.kafka("tap").client_config("tap")
     while not stop.is_set():
         try:
-            with Follower(config, {"taprail.decisions": avro.decoder(SignedRecord)}) as follower:
+            with Follower(config, decoders) as follower:
                 while not stop.is_set():
-                    if (followed := follower.poll(0.5)) is not None:
-                        loop.call_soon_threadsafe(desk.take, followed.record)
+                    if (followed := follower.poll(0.5)) is None:
+                        continue
+                    record = followed.record
+                    take = desk.take if isinstance(record, SignedRecord) else desk.take_state
+                    loop.call_soon_threadsafe(take, record)
         except StackError as error:
             _log.warning("decisions can't be read: %s", error)
             stop.wait(FOLLOW_RETRY_SECONDS)

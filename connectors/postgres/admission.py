@@ -18,7 +18,7 @@ from taprail.connectors.postgres.outlook import Outlook, unpinned, unreadable
 from taprail.connectors.postgres.scripts import Script, scripts, told_at_once
 from taprail.connectors.postgres.state import OWN_PREFIX, Run, State
 from taprail.schemas.errors import RefusedError, SpoolError
-from taprail.schemas.guard import Durability, Facts, Release, Request, Verdict
+from taprail.schemas.guard import NOT_ASKED, UNKNOWN_ROWS, Durability, Facts, Release, Request, Verdict
 
 FEATURE_NOT_SUPPORTED, IO_ERROR, SYNTAX_ERROR, QUERY_CANCELED = "0A000", "58030", "42601", "57014"
 _CATALOG_TRIES = 3
@@ -28,6 +28,12 @@ class CatalogWait(Struct, frozen=True):
     """The guard needs a current catalog; answer None, or why there is none."""
 
     request: Request
+
+
+class RowsWait(Struct, frozen=True):
+    """The planner is to be asked of all these statements together; answer how many rows it expects."""
+
+    requests: tuple[Request, ...]
 
 
 class ApprovalWait(Struct, frozen=True):
@@ -45,8 +51,8 @@ class RecordWait(Struct, frozen=True):
     durability: Durability
 
 
-Wait = CatalogWait | ApprovalWait | RecordWait
-WaitResult = Release | RefusedError | None
+Wait = CatalogWait | RowsWait | ApprovalWait | RecordWait
+WaitResult = Release | RefusedError | int | None
 
 
 @dataclass(init=False)
@@ -106,7 +112,9 @@ class Admission:
         waits = denied = False
         for candidate in candidates:
             action = candidate.verdict.action
-            waits = waits or candidate.verdict.needs_catalog or (runs and action == "hold")
+            verdict = candidate.verdict
+            asks = runs and (action == "hold" or verdict.needs_rows)
+            waits = waits or verdict.needs_catalog or asks
             denied = denied or action == "deny"
         if not waits and not denied:
             done = self._record(candidates) if runs else []
@@ -195,13 +203,15 @@ class Admission:
                     verdict = replace(_denied(verdict, str(failure), FEATURE_NOT_SUPPORTED), needs_catalog=False)
                 else:
                     verdict = self._judge(request, candidate.outlook).verdict
+            if runs and verdict.needs_rows and verdict.action != "deny":
+                request, verdict = yield from self._with_rows(candidate, verdict)
             if verdict.needs_catalog:
                 verdict = _denied(
                     verdict, "the catalog of this database changes too fast to judge the statement", "55000"
                 )
             if verdict.action == "deny":
                 return self.deny(request, verdict)
-            candidates[index] = replace(candidate, verdict=verdict)
+            candidates[index] = Candidate(request, verdict, candidate.outlook)
         if not runs:
             return []
         approvals: dict[int, tuple[Release, Run]] = {}
@@ -220,6 +230,21 @@ class Admission:
             return done
         return (yield from self._settle(done))
 
+    def _with_rows(
+        self, candidate: Candidate, verdict: Verdict
+    ) -> Generator[Wait, WaitResult, tuple[Request, Verdict]]:
+        """The statement with what the planner expects of it, and the verdict on that."""
+        expected = yield from self._expected((candidate.request,), verdict.explainable)
+        request = replace(candidate.request, expected=expected)
+        return request, self._judge(request, candidate.outlook).verdict
+
+    def _expected(self, requests: tuple[Request, ...], explainable: bool) -> Generator[Wait, WaitResult, int]:
+        known = [request.expected for request in requests]
+        if NOT_ASKED not in known:
+            return sum(known) if UNKNOWN_ROWS not in known else UNKNOWN_ROWS
+        found = (yield RowsWait(requests)) if explainable else UNKNOWN_ROWS
+        return found if isinstance(found, int) else UNKNOWN_ROWS
+
     def _settle(self, runs: list[Run]) -> _Steps:
         """Wait until their records are where the connection wants them."""
         failure = yield RecordWait(self._state.durability)
@@ -234,6 +259,8 @@ class Admission:
         inside = state.in_block or state.group_ran or state.context.transaction_status != "I"
         if inside and not verdict.hold_in_transaction:
             verdict = told_at_once(verdict)
+        rows = yield from self._expected(script.requests, verdict.explainable)
+        verdict = replace(verdict, estimated_rows=rows)
         try:
             held = Run(request, verdict, state.recorder.statement(request, verdict))
         except SpoolError as error:

@@ -9,7 +9,16 @@ from typing import Literal
 
 from taprail.connectors.postgres import messages as wire
 from taprail.connectors.postgres.channel import Channel
-from taprail.connectors.postgres.session import ApprovalWait, CatalogWait, RecordWait, Session, Wait, WaitResult
+from taprail.connectors.postgres.estimate import rows_expected
+from taprail.connectors.postgres.session import (
+    ApprovalWait,
+    CatalogWait,
+    RecordWait,
+    RowsWait,
+    Session,
+    Wait,
+    WaitResult,
+)
 from taprail.connectors.postgres.upstream import Opened, Target, send_cancel
 from taprail.schemas.errors import ProtocolError, RefusedError, TaprailError
 from taprail.schemas.guard import Gate, Release
@@ -121,6 +130,8 @@ class Relay:
                 await self._gate.catalog(wait.request)
             elif isinstance(wait, RecordWait):
                 await self._gate.recorded(wait.durability)
+            elif isinstance(wait, RowsWait):
+                result = await rows_expected(self._target, wait.requests, self._session.limits)
             else:
                 result = await self._gate.approval(wait.request, wait.verdict, wait.held.ticket, wait.requests)
         except TaprailError as error:

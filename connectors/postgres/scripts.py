@@ -87,6 +87,7 @@ def _script(members: Sequence[Judged], places: Sequence[int]) -> Script:
         relations=tuple(dict.fromkeys(use for each in members for use in each.verdict.relations)),
         matched=tuple(dict.fromkeys(match for each in members for match in each.verdict.matched)),
         statements=len(members),
+        explainable=all(each.verdict.explainable for each in members),
         pending=None,
     )
     return Script(request, verdict, requests, tuple(places))

@@ -7,6 +7,7 @@ from taprail.connectors.postgres.admission import (
     ApprovalWait,
     CatalogWait,
     RecordWait,
+    RowsWait,
     Wait,
     WaitResult,
 )
@@ -16,7 +17,7 @@ from taprail.connectors.postgres.requests import Requests
 from taprail.connectors.postgres.state import State
 from taprail.schemas.guard import Durability, Guard, Recorder, SessionContext
 
-__all__ = ["ApprovalWait", "CatalogWait", "RecordWait", "Session", "Wait", "WaitResult"]
+__all__ = ["ApprovalWait", "CatalogWait", "RecordWait", "RowsWait", "Session", "Wait", "WaitResult"]
 
 
 class Session:

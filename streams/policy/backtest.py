@@ -162,6 +162,7 @@ def _changing(moment: list[Any], zone: ZoneInfo) -> dict[str, Message]:
         "history": _HistoryFacts(
             rows_last_hour=int(rows), statements_last_minute=int(statements), denied_last_hour=int(denied)
         ),
+        "estimate": message_class("EstimateFacts")(),
     }
 
 

@@ -13,7 +13,12 @@ from taprail.schemas.records import Person
 from taprail.streams.policy.descriptor import message_class
 from taprail.streams.policy.history import History
 
-_NowFacts = message_class("NowFacts")
+_NowFacts, _EstimateFacts = message_class("NowFacts"), message_class("EstimateFacts")
+
+
+def estimate_facts(expected: int) -> Message:
+    """What the planner expects, as a number of rows; negative where it couldn't be asked."""
+    return _EstimateFacts(known=expected >= 0, rows=max(expected, 0))
 
 
 def now_facts(at: datetime) -> Message:

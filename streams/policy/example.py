@@ -96,6 +96,7 @@ def facts_of_example(
     changing = {
         "now": _message("NowFacts", {**_NOW, **given.now, **example.now}),
         "history": _message("HistoryFacts", {**given.history, **example.history}),
+        "estimate": _message("EstimateFacts", {**given.estimate, **example.estimate}),
     }
     for text, case in _cases(example, given, settings):
         normalised = sql.normalise(text)

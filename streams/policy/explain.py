@@ -93,6 +93,7 @@ def why(
     messages = facts_of_record(recorded, settings) | {
         "now": now_facts(at),
         "history": message_class("HistoryFacts")(),
+        "estimate": message_class("EstimateFacts")(),
     }
     used, facts = PolicySet(policies), Facts(messages)
     matching = {match.policy for match in rule_now(used, messages).matches}

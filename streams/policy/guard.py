@@ -17,11 +17,11 @@ from msgspec import json
 
 from taprail.schemas.control import Grant
 from taprail.schemas.errors import RefusedError
-from taprail.schemas.guard import Catalog, Facts, Part, RelationInfo, Request, SessionContext, Verdict
+from taprail.schemas.guard import NOT_ASKED, Catalog, Facts, Part, RelationInfo, Request, SessionContext, Verdict
 from taprail.schemas.records import Person
 from taprail.streams.masking import plan as masking
 from taprail.streams.policy import sql, verdicts
-from taprail.streams.policy.changing import Changing
+from taprail.streams.policy.changing import Changing, estimate_facts
 from taprail.streams.policy.decision import Case, RuleSettings, strictest
 from taprail.streams.policy.describe import describe
 from taprail.streams.policy.facts import facts_of
@@ -139,7 +139,7 @@ class PolicyGuard:
             seat = self._sit(session)
         if len(request.text) > LONG_CHARACTERS:  # what is normalised of it is its beginning: no key, and too large
             verdict = self._judge(request.text, sql.normalise(request.text), session, catalog)
-            return verdict if verdict.pending is None else self._now(verdict, session)
+            return verdict if verdict.pending is None else self._now(verdict, request)
         shelf = seat.shelf
         if shelf.epoch != catalog.epoch:
             shelf.turn_to(catalog.epoch)
@@ -150,7 +150,7 @@ class PolicyGuard:
             if found is None:
                 found = self._judge(request.text, normalised, session, catalog)
                 self._remember(shelf, request.text, normalised, found)
-        return found if found.pending is None else self._now(found, session)
+        return found if found.pending is None else self._now(found, request)
 
     def lifted(self, request: Request, verdict: Verdict) -> Verdict:
         """What lets it run doesn't change how: what is masked stays masked."""
@@ -161,12 +161,16 @@ class PolicyGuard:
         spends = grant.kind == "statement"
         return replace(verdict, action=action, approval=grant.grant_id, spends=spends, hint="")
 
-    def _now(self, verdict: Verdict, session: SessionContext) -> Verdict:
-        """The verdict at this moment: some policies look at the time, or at what was done before."""
-        pending = verdict.pending
+    def _now(self, verdict: Verdict, request: Request) -> Verdict:
+        """The verdict at this moment: some policies look at the time, at what was done before, at what is expected."""
+        pending, expected = verdict.pending, request.expected
         assert isinstance(pending, verdicts.Pending) and pending.live is not None
-        ruling = self._policies.rule_live(pending.ruling, pending.live, self._changing(session.person))
-        return verdict if ruling is pending.ruling else verdicts.final(pending._replace(ruling=ruling))
+        if expected == NOT_ASKED and self._policies.asks_rows and verdict.action != "deny" and pending.live.asks_rows:
+            return replace(verdict, needs_rows=True)
+        changing = {**self._changing(request.session.person), "estimate": estimate_facts(expected)}
+        ruling = self._policies.rule_live(pending.ruling, pending.live, changing)
+        found = verdict if ruling is pending.ruling else verdicts.final(pending._replace(ruling=ruling))
+        return found if expected == NOT_ASKED else replace(found, estimated_rows=expected)
 
     def _sit(self, session: SessionContext) -> _Seat:
         if len(self._seats) >= SESSIONS_MAX:

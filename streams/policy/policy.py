@@ -85,6 +85,7 @@ class Example(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=Tru
     session: dict[str, str | bool] = {}
     now: dict[str, int | str] = {}
     history: dict[str, int] = {}
+    estimate: dict[str, bool | int] = {}
     tables: dict[str, str] = {}
     prepared: dict[str, str] = {}
 
@@ -96,6 +97,7 @@ class Defaults(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=Tr
     session: dict[str, str | bool] = {}
     now: dict[str, int | str] = {}
     history: dict[str, int] = {}
+    estimate: dict[str, bool | int] = {}
     tables: dict[str, str] = {}
     prepared: dict[str, str] = {}
 

@@ -77,6 +77,11 @@ class Live(NamedTuple):
     compiled: tuple[_Compiled, ...]
     facts: Mapping[str, Message]
 
+    @property
+    def asks_rows(self) -> bool:
+        """Whether one of them wants to know what the planner expects."""
+        return any("estimate" in c.text for each in self.compiled for c in (*each.live.must, *each.live.must_not))
+
 
 class Ruling(Struct, frozen=True):
     """What a set says: the policy that decides, None for none, and every policy that matches.
@@ -93,6 +98,7 @@ class PolicySet:
     """Policies in force together. `version` names exactly these.
 
     looks_back    one of them names what was done before
+    asks_rows     one of them names what the planner expects
     names_client  one of them names the client, so that verdicts of other clients are others
     """
 
@@ -104,6 +110,7 @@ class PolicySet:
         self._shared: dict[tuple[tuple[int, str], ...], _Candidates] = {}
         live = [c for each in self._compiled for c in (*each.live.must, *each.live.must_not)]
         self.looks_back = any("history" in c.text for c in live)
+        self.asks_rows = any("estimate" in c.text for c in live)
         placed = [c for each in self._compiled for c in (*each.place.must, *each.place.must_not)]
         asked = [c for each in self._compiled for c in (*each.statement.must, *each.statement.must_not)]
         self.names_client = any("client" in c.text or "address" in c.text for c in (*placed, *asked, *live))
@@ -145,7 +152,7 @@ class PolicySet:
         return found
 
     def rule_live(self, ruling: Ruling, live: Live, changing: Mapping[str, Message]) -> Ruling:
-        """The whole ruling. `changing` are the facts `now` and `history`."""
+        """The whole ruling. `changing` are the facts `now`, `history` and `estimate`."""
         facts = Facts({**live.facts, **changing})
         matched: list[tuple[Policy, str]] = []
         for each in live.compiled:

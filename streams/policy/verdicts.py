@@ -15,6 +15,7 @@ from taprail.streams.policy.ruling import Live, Ruling
 from taprail.streams.policy.sizes import LONG_CHARACTERS, TEXT_BYTES_KEPT
 
 GRANT_SECONDS = 900  # how long an approval lasts that isn't used at once, unless a policy says otherwise
+_PLANNED = frozenset({"SELECT", "INSERT", "UPDATE", "DELETE", "MERGE"})
 _MAKING = ("CREATE TABLE", "CREATE VIEW", "CREATE MATERIALIZED VIEW", "CREATE SEQUENCE", "SELECT INTO", "DROP ")
 # Functions that are volatile and write nothing that a change feed shows; large objects aren't in one.
 _HARMLESS = frozenset(
@@ -103,7 +104,17 @@ def base(case: Case, normalised: str, fingerprint: str, plan: MaskPlan | None, p
         relations=tuple(map(_classified, facts.relations, case.relations)),
         lineage=_lineage(normalised, case.relations) if len(normalised) <= LONG_CHARACTERS else (),
         inert=inert(facts, mark) and not facts.utility and facts.tag != "SELECT INTO",
+        explainable=_explainable(case),
     )
+
+
+def _explainable(case: Case) -> bool:
+    """Whether planning it runs nothing but PostgreSQL's own code: views, and tables with code of their own, may."""
+    facts = case.facts
+    plain = facts.tag in _PLANNED and not (facts.utility or facts.opaque or facts.executes or facts.fetches)
+    own = all(case.catalog.builtin(name) for name in facts.functions)
+    tables = all(info is not None and info.kind in "rp" and not info.code for info in case.relations)
+    return plain and own and tables
 
 
 def final(pending: Pending) -> Verdict:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -85,6 +86,9 @@ def test_inside_a_transaction_it_is_told_at_once_and_runs_once_when_it_is_approv
             name = told(connection)
             connection.execute("SELECT 1")
         scene.approve(name)
+        shown = json.loads(scene.say("bob", "approvals", "show", name))
+        assert shown["planner"].startswith("about ") and shown["text"] == DELETE
+        assert shown["allows"] == "the statement runs once, exactly as shown, when Ann sends it within 15 min"
         eventually(lambda: scene.states(name) == ["approved", "requested"], SECONDS_MAX, "it is approved")
         with connection.transaction(force_rollback=True):
             told(connection, DELETE + " WHERE true")
@@ -107,6 +111,18 @@ def test_of_two_who_use_an_approval_at_the_same_time_one_does(scene: Scene) -> N
     with ThreadPoolExecutor(8) as pool:
         ran = list(pool.map(lambda _: scene.runs(), range(8)))
     assert sum(ran) == 1
+
+
+def test_what_is_approved_just_before_the_service_dies_is_given_when_it_is_back(scene: Scene) -> None:
+    name = scene.asked("--relation", "public.orders", "--for", "10m")
+    scene.approve(name)
+    scene.up.kill("agents")
+    update = "UPDATE orders SET note = 'x'"
+    eventually(lambda: scene.runs(update), SECONDS_MAX, "it runs without asking")
+    scene.say("ann", "access", "revoke", name, "-r", "done")
+    scene.up.kill("agents")
+    eventually(lambda: f"{name}  taken back" in scene.say("ann", "access", "list"), SECONDS_MAX, "it stays taken back")
+    assert not scene.runs(update)
 
 
 def test_access_to_a_relation_is_for_it_alone_and_ends_when_it_is_taken_back(scene: Scene) -> None:

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from taprail.schemas import avro
 from taprail.schemas.control import Grant, SignedRecord, sign
 from taprail.schemas.guard import Release
-from taprail.schemas.records import Person, Terms
+from taprail.schemas.records import ApprovalState, Person, Terms
 from taprail.streams.approvals import waiter
 from taprail.streams.approvals.waiter import DecisionDesk
 from tests.fakes.approvals import (
@@ -215,3 +215,38 @@ async def test_decisions_that_nobody_waits_for_take_bounded_memory(monkeypatch: 
 
 def test_a_decision_survives_its_topics_encoding() -> None:
     assert avro.decoder(SignedRecord)(avro.encode(APPROVED)) == APPROVED
+
+
+async def test_where_the_approvals_service_takes_no_request_nobody_is_waited_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(waiter, "ASKED_SECONDS", 0.05)
+    one = desk()
+    release = await asyncio.wait_for(one.wait(HELD.approval_id, question(), 60), 1.0)
+    assert (release.approved, release.status) == (False, "expired")
+    assert "nobody could be asked: the approvals service hasn't taken the request" in release.reason
+
+
+@pytest.mark.parametrize("early", [True, False])
+async def test_where_it_has_taken_it_people_have_their_time(monkeypatch: pytest.MonkeyPatch, early: bool) -> None:
+    monkeypatch.setattr(waiter, "ASKED_SECONDS", 0.05)
+    one, taken = desk(), ApprovalState(HELD.approval_id, 1, "requested", "prod", "shop", ANN)
+    if early:
+        one.take_state(taken)
+    waiting = asyncio.create_task(one.wait(HELD.approval_id, question(), 60))
+    await asyncio.sleep(0)
+    if not early:
+        one.take_state(taken)
+    await asyncio.sleep(0.15)
+    assert not waiting.done()
+    one.take(APPROVED)
+    assert (await waiting).approved
+
+
+async def test_a_first_vote_says_as_much(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(waiter, "ASKED_SECONDS", 0.05)
+    one, two = desk(), Terms(quorum=2)
+    waiting = asyncio.create_task(one.wait(HELD.approval_id, question(terms=two), 0.3))
+    await asyncio.sleep(0)
+    one.take(APPROVED)
+    assert "1 approved, which is not enough" in (await waiting).reason

@@ -6,8 +6,11 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from msgspec import structs
 
-from taprail.schemas.guard import Verdict
+from taprail.schemas.control import Grant
+from taprail.schemas.guard import RETRY_SECONDS, UNKNOWN_ROWS, Request, Verdict
+from taprail.schemas.records import Terms
 from taprail.streams.policy.changing import Changing
 from taprail.streams.policy.decision import RuleSettings
 from taprail.streams.policy.guard import PolicyGuard
@@ -124,3 +127,61 @@ def test_new_policies_count_from_the_next_statement_on_and_name_their_version() 
     in_force.commit()
     after = judge(found, "SELECT 1")
     assert after.action == "deny" and after.policy_version != before.policy_version
+
+
+@pytest.mark.parametrize(("expected", "action"), [(1000, "hold"), (10, "allow"), (UNKNOWN_ROWS, "hold")])
+def test_what_the_planner_expects_is_asked_for_where_a_policy_wants_to_know(expected: int, action: str) -> None:
+    many = policy("hold", ["size(statement.written) > 0", "estimate.rows > 100 || !estimate.known"])
+    made = guard(many)
+    text = "UPDATE orders SET note = 'x' WHERE id < 5"
+    asks = judge(made, text)
+    assert asks.needs_rows and asks.explainable
+    verdict = made.judge(Request(text, session("ann"), "simple", expected=expected))
+    assert (verdict.action, verdict.needs_rows, verdict.estimated_rows) == (action, False, expected)
+    assert not judge(made, "SELECT * FROM orders").needs_rows, "no policy wants to know"
+
+
+def test_what_is_denied_anyway_is_not_asked_about() -> None:
+    many = policy("hold", "estimate.rows > 100")
+    verdict = judge(guard(many), "SET ROLE postgres")
+    assert (verdict.action, verdict.needs_rows) == ("deny", False)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["DO 'BEGIN END'", "SELECT my_function(1)", "SELECT * FROM unknown", "EXPLAIN SELECT 1", "CREATE TABLE t (a int)"],
+)
+def test_what_planning_may_run_is_not_explained(text: str) -> None:
+    assert not judge(guard(), text).explainable
+
+
+def test_terms_of_an_approval_as_the_policy_says() -> None:
+    terms = ApprovalTerms(
+        by=("a", "b"), quorum=2, every_group=True, emergency=("c",), ticket=True, mode="retry", grant_seconds=60,
+        remember_days=7,
+    )  # fmt: skip
+    verdict = judge(guard(policy("hold", "true", approval=terms)), "SELECT 1")
+    assert verdict.terms == Terms("retry", 2, True, ("c",), True, 60, 7 * 86_400)
+    assert (verdict.hold_seconds, verdict.by_policy) == (RETRY_SECONDS, True)
+    assert judge(guard(policy("hold", "true")), "SELECT 1").terms == Terms(grant_seconds=900)
+
+
+def test_what_a_grant_lifts_runs_as_it_would_have() -> None:
+    found = catalog()
+    given = Grant("g-1", "access", session("ann").person, "prod", "shop", "because", 0, 1)
+    holds, denies = policy("hold", "statement.kind == 'SELECT'"), policy("deny", "statement.kind == 'DELETE'")
+
+    def with_grant(grant: Grant | None) -> PolicyGuard:
+        settings = RuleSettings(clear_groups=("data-owners",))
+        in_force = InForce(PolicySet([holds, denies]))
+        return PolicyGuard(lambda _: found, settings, in_force=in_force, lifting=lambda request, verdict: grant)
+
+    for text, lifted in (("SELECT email FROM customers", "mask"), ("SELECT 1", "allow")):
+        request, made = Request(text, session("ann"), "simple"), with_grant(given)
+        verdict = made.lifted(request, made.judge(request))
+        assert (verdict.action, verdict.approval, verdict.spends, verdict.rule) == (lifted, "g-1", False, "p-hold")
+    once = with_grant(structs.replace(given, kind="statement"))
+    request = Request("SELECT 1", session("ann"), "simple")
+    assert once.lifted(request, once.judge(request)).spends
+    none = with_grant(None)
+    assert none.lifted(request, none.judge(request)).action == "hold"
