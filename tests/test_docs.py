@@ -7,18 +7,23 @@ import re
 import shlex
 import subprocess
 import sys
+import tomllib
 from functools import cache
 from importlib.metadata import requires
 from pathlib import Path
 
 import click
+import msgspec
 import pytest
 from packaging.requirements import Requirement
 
 from taprail.connectors.kafka.topics import DAY_MS, TOPICS, Topic
 from taprail.connectors.local.artifacts import read_lock
+from taprail.streams.approvals.states import TRANSITIONS
 from taprail.streams.cli import main
+from taprail.streams.policy.load import compose
 from taprail.streams.policy.packs import shipped
+from taprail.streams.settings_access import AccessRule
 from taprail.streams.supervise import ROLES
 
 ROOT = Path(__file__).parent.parent
@@ -204,3 +209,23 @@ def test_the_changelog_speaks_of_this_version() -> None:
     version = re.search(r'^version = "(.+)"$', (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
     assert version is not None
     assert re.search(rf"^## {re.escape(version[1])}\b", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+
+
+def test_the_states_of_an_approval_are_those_of_the_table() -> None:
+    text = (ROOT / "docs/approvals.md").read_text()
+    table = text.partition("<!-- states -->")[2].partition("<!-- /states -->")[0].strip().splitlines()
+    expected: dict[str, list[str]] = {}
+    for (before, _), after in TRANSITIONS.items():
+        expected.setdefault(before, []).append(after)
+    found = {row.split("|")[1].strip(): [s.strip() for s in row.split("|")[2].split(",")] for row in table}
+    assert {state: sorted(after) for state, after in found.items()} == {s: sorted(a) for s, a in expected.items()}
+
+
+@pytest.mark.parametrize("page", pages(), ids=name)
+def test_policies_and_settings_that_are_shown_are_some(page: Path) -> None:
+    """Whole policies in YAML load; sections of `[[access]]` are what the settings take."""
+    for _, language, body in FENCE.findall(page.read_text()):
+        if language == "yaml" and body.startswith("id: "):
+            compose({name(page): body})
+        if language == "toml" and body.startswith("[[access]]"):
+            assert msgspec.convert(tomllib.loads(body)["access"], tuple[AccessRule, ...])

@@ -88,7 +88,9 @@ def test_inside_a_transaction_it_is_told_at_once_and_runs_once_when_it_is_approv
         scene.approve(name)
         shown = json.loads(scene.say("bob", "approvals", "show", name))
         assert shown["planner"].startswith("about ") and shown["text"] == DELETE
-        assert shown["allows"] == "the statement runs once, exactly as shown, when Ann sends it within 15 min"
+        assert (
+            shown["allows"] == "the statement runs once, exactly as shown, when ann@example.com sends it within 15 min"
+        )
         eventually(lambda: scene.states(name) == ["approved", "requested"], SECONDS_MAX, "it is approved")
         with connection.transaction(force_rollback=True):
             told(connection, DELETE + " WHERE true")
