@@ -115,6 +115,7 @@ class Identity(Struct, frozen=True, omit_defaults=True):
     revoked_by  who has taken the access away, while `active` is false: the directory, or somebody by hand. What was
                 taken by hand is given back by hand, whatever the directory says. Empty in records of the first form.
     owner       subject of the person who answers for a service or an agent
+    zone        time zone, as `Europe/Helsinki`; '' where nobody said
     source      who keeps this identity up to date; '' for nobody
     """
 
@@ -127,6 +128,7 @@ class Identity(Struct, frozen=True, omit_defaults=True):
     revoked_by: tuple[RevokedBy, ...] = ()
     email: str = ""
     owner: str = ""
+    zone: str = ""
     source: Literal["", "file", "scim"] = ""
     scim: Provisioned | None = None
 

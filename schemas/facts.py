@@ -111,16 +111,19 @@ class SessionFacts(Struct, frozen=True):
     ticket: Annotated[str, Meta(description="The first ticket number in the purpose, as `OPS-123` or `#45`.")]
     client: Annotated[str, Meta(description="The client's application_name: said by the client, proves nothing.")]
     address: Annotated[str, Meta(description="The client's IP address; empty over a Unix socket.")]
+    networks: Annotated[Names, Meta(description="Names of `policy.networks` that the address is in.")]
     method: Annotated[str, Meta(description="How the person signed in: `oidc`, `scram`, `certificate`, `none`.")]
 
 
 class NowFacts(Struct, frozen=True):
-    """When, in the time zone `policy.zone`. A condition that names it is decided for every statement anew."""
+    """When, in the person's time zone where the directory knows it, else in `policy.zone`. A condition that names it is
+    decided for every statement anew."""
 
     hour: Annotated[int, Meta(description="0 to 23.")]
     minute: Annotated[int, Meta(description="0 to 59.")]
     weekday: Annotated[int, Meta(description="1 for Monday to 7 for Sunday.")]
     date: Annotated[str, Meta(description="As `2026-01-31`.")]
+    zone: Annotated[str, Meta(description="The time zone, as `Europe/Helsinki`.")]
 
 
 class HistoryFacts(Struct, frozen=True):
@@ -129,6 +132,13 @@ class HistoryFacts(Struct, frozen=True):
     rows_last_hour: Annotated[int, Meta(description="Rows that they were given in the last 60 minutes.")]
     statements_last_minute: Annotated[int, Meta(description="Statements of theirs that ran in the last 60 seconds.")]
     denied_last_hour: Annotated[int, Meta(description="Statements of theirs that were denied in the last 60 minutes.")]
+    new_relations: Annotated[
+        Names,
+        Meta(
+            description="Full names of what the statement touches and this person never touched here before. None "
+            "while the tap is younger than `policy.learning_days`."
+        ),
+    ]
 
 
 class EstimateFacts(Struct, frozen=True):

@@ -301,6 +301,7 @@ class Verdict:
     pending: Any = field(default=None, repr=False, compare=False)
     inert: bool = False
     kept: Kept = field(default_factory=Kept, init=False, repr=False, compare=False)
+    familiar: Kept = field(default_factory=Kept, init=False, repr=False, compare=False)
 
 
 class Part(Struct, frozen=True):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import tomllib
 import typing
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -176,7 +177,19 @@ class Policy(Section, frozen=True, kw_only=True):
             "`taprail policy apply` sends; read at the start and at each reload. Empty: there is none."
         ),
     ] = ""
-    zone: Annotated[str, Meta(description="Time zone of the fact `now`, as `Europe/Helsinki`.")] = "UTC"
+    zone: Annotated[
+        str, Meta(description="Time zone of the fact `now` for whose own isn't known, as `Europe/Helsinki`.")
+    ] = "UTC"
+    networks: Annotated[
+        dict[str, tuple[str, ...]],
+        Meta(
+            description="Names for ranges of addresses, as `office = ['10.1.0.0/16']`: what `session.networks` holds."
+        ),
+    ] = field(default_factory=dict)
+    learning_days: Annotated[
+        int,
+        Meta(ge=0, le=365, description="How long a new tap learns who uses what before `history.new_relations` tells."),
+    ] = 14
     values: Annotated[
         Literal["encrypted", "hashed"],
         Meta(
@@ -328,12 +341,24 @@ def _check(settings: Settings, path: Path) -> None:
     try:
         check_tap(settings.tap, {d.environment for d in settings.databases}, set(names))
         check_alerts(settings.alerts)
+        _check_networks(settings.policy)
         check_access(settings.access, _roles(settings))
         check_certificates(settings.certificates, settings.tap.client_ca_file)
         check_scim(settings.scim)
         check_vault(settings.vault)
     except SettingsError as error:
         raise SettingsError(f"{path}: {error.message}", hint=error.hint) from error
+
+
+def _check_networks(policy: Policy) -> None:
+    for name, ranges in policy.networks.items():
+        for each in ranges:
+            try:
+                ip_network(each)
+            except ValueError as error:
+                raise SettingsError(
+                    f"policy.networks.{name}: {error}", hint="as 10.1.0.0/16 or 2001:db8::/32"
+                ) from None
 
 
 def _roles(settings: Settings) -> dict[str, set[str]]:

@@ -38,7 +38,7 @@ from taprail.schemas import avro, records
 from taprail.schemas.control import Grant, SignedRecord
 from taprail.schemas.errors import SpoolError, StackError
 from taprail.schemas.guard import Catalog, Facts, Request, Result, SessionContext, Ticket, Verdict
-from taprail.schemas.records import ApprovalState, Person
+from taprail.schemas.records import ApprovalState
 from taprail.streams.approvals.grants import TOPIC as GRANTS
 from taprail.streams.approvals.grants import Grants, leans_on, stands_on
 from taprail.streams.approvals.spent import Spent
@@ -53,6 +53,7 @@ from taprail.streams.identity.speaking import listening
 from taprail.streams.masking.classify import classify
 from taprail.streams.policy.changing import Changing
 from taprail.streams.policy.decision import RuleSettings
+from taprail.streams.policy.familiar import Familiar
 from taprail.streams.policy.guard import PolicyGuard
 from taprail.streams.policy.history import History
 from taprail.streams.policy.packs import shipped
@@ -120,8 +121,9 @@ async def _serve(whole: Loaded, process: int, stop: threading.Event, ready: Call
     spool = _spool(loaded)
     watchers = Watchers(loaded, watcher_of)
     in_force, history = InForce(shipped(), local_policies(loaded)), History()
+    familiar = Familiar(spool.directory / "familiar", loaded.settings.policy.learning_days)
     written = _recorder(spool, loaded, spent_of(whole).spend)
-    recorder = TapRecorder(written, watchers, partial(_look_back, in_force, history))
+    recorder = TapRecorder(written, watchers, partial(_look_back, in_force, history, familiar))
     durable = Durable(spool)
     publisher = _publisher(spool, loaded, durable.advanced)
     publisher.start()  # first of all: a spool that is full must be drained before anything can be written
@@ -135,7 +137,7 @@ async def _serve(whole: Loaded, process: int, stop: threading.Event, ready: Call
         """What who comes in is served with: again at each reload."""
         policy = now.settings.policy
         in_force.prepare(local_policies(now))
-        changing = Changing(policy.zone, history)
+        changing = Changing(policy.zone, history, zone_of=revocations.zone_of, familiar=familiar)
         catalog = partial(_catalog_of, watchers)
         guard = PolicyGuard(
             catalog, rule_settings(policy), hash_keys(now), in_force=in_force, changing=changing, lifting=grants.lifting
@@ -223,7 +225,7 @@ class TapRecorder:
         self,
         inner: SpoolRecorder,
         watchers: dict[str, CatalogWatcher],
-        ended: Callable[[Person, Result], None] = lambda person, result: None,
+        ended: Callable[[Request, Verdict, Result], None] = lambda request, verdict, result: None,
     ) -> None:
         """`ended` hears of each statement's end."""
         self.inner, self._watchers, self._ended = inner, watchers, ended
@@ -239,7 +241,7 @@ class TapRecorder:
     def outcome(self, ticket: Ticket, request: Request, verdict: Verdict, result: Result) -> None:
         if not verdict.inert and may_change_catalog(verdict.facts) and result.status != "denied":
             self._watchers[request.session.database].stale()
-        self._ended(request.session.person, result)
+        self._ended(request, verdict, result)
         self.inner.outcome(ticket, request, verdict, result)
 
     def session(self, context: SessionContext, event: Literal["opened", "closed", "refused"], reason: str = "") -> None:
@@ -266,14 +268,20 @@ async def _follow_releases(
         _log.warning("policies aren't read yet: %s are in force until they are", in_force.policies.version)
 
 
-def _look_back(in_force: InForce, history: History, person: Person, result: Result) -> None:
-    """Count what a person does, where a policy asks for it."""
-    if not in_force.policies.looks_back:
+def _look_back(
+    in_force: InForce, history: History, familiar: Familiar, request: Request, verdict: Verdict, result: Result
+) -> None:
+    """Count what a person does, where a policy asks for it. What has run once is what a person uses."""
+    policies, session = in_force.policies, request.session
+    if not policies.looks_back:
         return
     if result.status == "denied":
-        history.denied(person)
-    else:
-        history.ran(person, result.rows)
+        history.denied(session.person)
+        return
+    history.ran(session.person, result.rows)
+    if policies.asks_new and verdict.relations and verdict.familiar.made is not familiar and result.status == "ok":
+        familiar.used(session, verdict.relations)
+        verdict.familiar.made = familiar  # a verdict is one person's, in one place: it needn't be looked up again
 
 
 def _catalog_of(watchers: Watchers, name: str) -> Catalog:
@@ -296,8 +304,9 @@ def _publisher(
 
 
 def rule_settings(policy: Policy) -> RuleSettings:
+    networks = tuple(sorted(policy.networks.items()))
     return RuleSettings(
-        policy.protected, policy.clear_groups, policy.approver_groups, policy.hold_seconds, policy.masked
+        policy.protected, policy.clear_groups, policy.approver_groups, policy.hold_seconds, policy.masked, networks
     )
 
 

@@ -18,7 +18,7 @@ STRING_MAX, VALUES_MAX, OPERATIONS_MAX = 1_024, 10_000, 1_000
 Op = Literal["add", "remove", "replace"]
 # Attributes of RFC 7643 that aren't kept: providers send them unless somebody takes them out there.
 _LISTS = {"phonenumbers", "ims", "photos", "addresses", "entitlements", "roles", "x509certificates", "schemas"}
-DROPPED = _LISTS | {"nickname", "profileurl", "title", "preferredlanguage", "locale", "timezone", "password"}
+DROPPED = _LISTS | {"nickname", "profileurl", "title", "preferredlanguage", "locale", "password"}
 
 
 def clean(body: object, kind: Kind) -> dict[str, Any]:

@@ -98,6 +98,7 @@ USER_ATTRIBUTES = (
     ),
     Attribute("displayName", "The name to show."),
     Attribute("userType", "`service` and `agent` for programs; anything else is a person."),
+    Attribute("timezone", "Time zone, as `Europe/Helsinki`; what policies mean by the hour."),
     Attribute("active", "Whether the account may be used. False ends sessions.", "boolean"),
     Attribute("emails", "Addresses.", "complex", many=True, sub=(Attribute("value", "The address."), _TYPE, _PRIMARY)),
     Attribute(

@@ -21,7 +21,7 @@ from taprail.streams.identity.roster import Roster
 Action = Literal["added", "changed", "revoked", "removed"]
 GONE = "not in the file of identities any more"
 INACTIVE = "not active in the file of identities"
-_SHOWN = ("name", "kind", "email", "owner")
+_SHOWN = ("name", "kind", "email", "owner", "zone")
 
 
 class Change(Struct, frozen=True):
@@ -62,6 +62,7 @@ def _of_entry(entry: Entry, before: Identity | None) -> Change | None:
         groups=entry.groups,
         email=entry.email,
         owner=entry.owner,
+        zone=entry.zone,
         source="file",
     )
     if entry.active:

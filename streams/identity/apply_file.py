@@ -8,6 +8,7 @@ TOML or JSON, the same tables in both:
     email = "ann@example.com"
     groups = ["engineers"]
     active = true           # false: known, and revoked
+    zone = "Europe/Helsinki"  # time zone, for policies that look at the hour
     owner = "00u2b7"        # services and agents: the person who answers for it
 
     [[groups]]
@@ -23,6 +24,7 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, NoReturn
+from zoneinfo import available_timezones
 
 import msgspec
 from msgspec import Meta, Struct
@@ -41,6 +43,7 @@ class _Person(Struct, frozen=True):
     email: Text | None = None
     groups: tuple[Text, ...] = ()
     active: bool = True
+    zone: Text | None = None
 
 
 class _Program(_Person, frozen=True):
@@ -67,6 +70,7 @@ class Entry(Struct, frozen=True):
     email: str
     owner: str
     line: int
+    zone: str = ""
 
 
 def read(path: Path) -> list[Entry]:
@@ -135,6 +139,9 @@ class _File:
 
     def _entry(self, table: str, number: int, kind: Kind, raw: Mapping[str, Any]) -> Entry:
         made = self._convert(table, number, raw)
+        if made.zone and made.zone not in available_timezones():
+            hint = _nearest(made.zone, sorted(available_timezones()))
+            self._fail(table, number, "zone", f"there is no time zone {made.zone!r}", hint)
         return Entry(
             subject=made.subject,
             name=made.name or made.subject,
@@ -144,6 +151,7 @@ class _File:
             email=made.email or "",
             owner=getattr(made, "owner", None) or "",
             line=self._line(table, number, None),
+            zone=made.zone or "",
         )
 
     def _check_owners(self, tables: Mapping[str, list[Any]], found: Mapping[str, Entry]) -> None:

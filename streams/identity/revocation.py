@@ -68,6 +68,11 @@ class Revocations:
         self.groups_from = groups_from
         return Standing(self.directory, groups_from, self.complete.is_set)
 
+    def zone_of(self, person: Person) -> str:
+        """The person's time zone, '' where the directory doesn't know it."""
+        identity = self.directory.get(person.subject)
+        return identity.zone if identity is not None else ""
+
     def check(self, person: Person) -> None:
         """Raises RefusedError where the person, or anybody whose access that rests on, is revoked."""
         check(self.directory, person)

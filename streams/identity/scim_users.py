@@ -36,6 +36,7 @@ def resource(identity: Identity, roster: Roster, url: str) -> dict[str, Any]:
         ),
         "displayName": user.display_name,
         "userType": user.user_type,
+        "timezone": identity.zone,
         "emails": [_email(each) for each in user.emails],
         "groups": [
             {"value": group.group_id, "$ref": f"{url}/Groups/{group.group_id}", "display": group.name, "type": "direct"}
@@ -67,7 +68,7 @@ def delete(roster: Roster, before: Identity) -> Sequence[Identity | Group]:
 
 def _gone(identity: Identity, reason: str) -> Identity:
     """The subject stays, so that its tokens open nothing; what else is known of the person goes."""
-    left = replace(identity, name=identity.subject, groups=(), email="", owner="", scim=None)
+    left = replace(identity, name=identity.subject, groups=(), email="", owner="", zone="", scim=None)
     return standing.revoked(left, "directory", reason)
 
 
@@ -101,6 +102,7 @@ def _made(
         kind=_kind(user.user_type),
         groups=before.groups if before is not None else (),
         email=_address(user),
+        zone=wanted.get("timezone", ""),
         source="scim",
         scim=user,
     )

@@ -17,6 +17,7 @@ class RuleSettings(Struct, frozen=True):
     approver_groups: tuple[str, ...] = ("data-owners",)
     hold_seconds: int = 300
     masked: Literal["redacted", "hashed"] = "redacted"
+    networks: tuple[tuple[str, tuple[str, ...]], ...] = ()
 
 
 class Case(Struct, frozen=True):

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
+from ipaddress import ip_address, ip_network
 from typing import Any
 
 from google.protobuf.message import Message
@@ -149,6 +151,17 @@ def _person(session: SessionContext) -> Message:
     )
 
 
+@lru_cache(maxsize=10_000)
+def _networks(address: str, networks: tuple[tuple[str, tuple[str, ...]], ...]) -> tuple[str, ...]:
+    """The names of those that an address is in; none over a Unix socket."""
+    try:
+        at = ip_address(address)
+    except ValueError:
+        return ()
+    mapped = getattr(at, "ipv4_mapped", None)  # an IPv4 client at an address that takes both
+    return tuple(name for name, ranges in networks if any((mapped or at) in ip_network(each) for each in ranges))
+
+
 def _session(case: Case) -> Message:
     session = case.session
     ticket = TICKET.search(session.purpose)
@@ -162,5 +175,6 @@ def _session(case: Case) -> Message:
         ticket=ticket.group() if ticket else "",
         client=session.client,
         address=session.client_address,
+        networks=_networks(session.client_address, case.settings.networks),
         method=session.method,
     )

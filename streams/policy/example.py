@@ -101,7 +101,10 @@ def facts_of_example(
     for text, case in _cases(example, given, settings):
         normalised = sql.normalise(text)
         writes = verdicts.may_write(case.facts, case.catalog)
-        yield {**describe(case, normalised, sql.fingerprint(normalised), writes=writes), **changing}
+        lasting = describe(case, normalised, sql.fingerprint(normalised), writes=writes)
+        session: Any = lasting["session"]
+        session.networks.extend(example.networks or given.networks)
+        yield {**lasting, **changing}
 
 
 def safeguards_of_example(

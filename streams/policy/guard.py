@@ -8,7 +8,7 @@ search_path and the catalog's epoch.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -18,7 +18,7 @@ from msgspec import json
 from taprail.schemas.control import Grant
 from taprail.schemas.errors import RefusedError
 from taprail.schemas.guard import NOT_ASKED, Catalog, Facts, Part, RelationInfo, Request, SessionContext, Verdict
-from taprail.schemas.records import Person
+from taprail.schemas.records import RelationUse
 from taprail.streams.masking import plan as masking
 from taprail.streams.policy import sql, verdicts
 from taprail.streams.policy.changing import Changing, estimate_facts
@@ -94,7 +94,7 @@ class PolicyGuard:
     """Implements `Guard`. `catalog_of` gives the catalog of a session's database.
 
     `in_force` are the shipped policies unless others are named. `hash_key_of` gives the key of an environment's masked
-    values, b"" where they are redacted. `changing` gives the facts `now` and `history` of a person, `lifting` what was
+    values, b"" where they are redacted. `changing` gives the facts `now` and `history` of a session, `lifting` what was
     given for a time and lets a held or denied statement run.
     """
 
@@ -105,7 +105,7 @@ class PolicyGuard:
         hash_key_of: Callable[[str], bytes] = lambda environment: b"",
         *,
         in_force: InForce | None = None,
-        changing: Callable[[Person], Mapping[str, Any]] | None = None,
+        changing: Callable[[SessionContext, Sequence[RelationUse]], Mapping[str, Any]] | None = None,
         lifting: Callable[[Request, Verdict], Grant | None] = lambda request, verdict: None,
     ) -> None:
         self._lifting = lifting
@@ -167,7 +167,8 @@ class PolicyGuard:
         assert isinstance(pending, verdicts.Pending) and pending.live is not None
         if expected == NOT_ASKED and self._policies.asks_rows and verdict.action != "deny" and pending.live.asks_rows:
             return replace(verdict, needs_rows=True)
-        changing = {**self._changing(request.session.person), "estimate": estimate_facts(expected)}
+        uses = verdict.relations if self._policies.asks_new else ()
+        changing = {**self._changing(request.session, uses), "estimate": estimate_facts(expected)}
         ruling = self._policies.rule_live(pending.ruling, pending.live, changing)
         found = verdict if ruling is pending.ruling else verdicts.final(pending._replace(ruling=ruling))
         return found if expected == NOT_ASKED else replace(found, estimated_rows=expected)

@@ -76,6 +76,8 @@ class ApprovalTerms(Struct, frozen=True, forbid_unknown_fields=True, omit_defaul
 class Example(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """A statement for a policy's own test, and whatever of person, session, time and history matters to it.
 
+    networks   what `session.networks` holds
+
     tables     `schema.name` to its columns, as `id integer, email text`; classes come from the names, as in a database
     prepared   SQL-level names that the session has given with PREPARE, to the whole PREPARE statement
     """
@@ -84,8 +86,9 @@ class Example(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=Tru
     person: dict[str, str | tuple[str, ...]] = {}
     session: dict[str, str | bool] = {}
     now: dict[str, int | str] = {}
-    history: dict[str, int] = {}
+    history: dict[str, int | tuple[str, ...]] = {}
     estimate: dict[str, bool | int] = {}
+    networks: Names = ()
     tables: dict[str, str] = {}
     prepared: dict[str, str] = {}
 
@@ -96,8 +99,9 @@ class Defaults(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=Tr
     person: dict[str, str | tuple[str, ...]] = {}
     session: dict[str, str | bool] = {}
     now: dict[str, int | str] = {}
-    history: dict[str, int] = {}
+    history: dict[str, int | tuple[str, ...]] = {}
     estimate: dict[str, bool | int] = {}
+    networks: Names = ()
     tables: dict[str, str] = {}
     prepared: dict[str, str] = {}
 

@@ -21,6 +21,7 @@ from taprail.schemas.records import PolicyMatch
 from taprail.streams.policy.conditions import Asks, Condition, Facts, Together, Unanswered, condition, holds
 from taprail.streams.policy.policy import Policy, listed
 
+CLIENT_FACTS = ("client", "address", "networks")
 PLACES_MAX = 2_000  # persons and places whose candidates are known
 _STRICT = {"deny": 0, "allow": 1, "hold": 2, "mask": 3, "alert": 4}
 
@@ -98,6 +99,7 @@ class PolicySet:
     """Policies in force together. `version` names exactly these.
 
     looks_back    one of them names what was done before
+    asks_new      one of them names relations that somebody never used before
     asks_rows     one of them names what the planner expects
     names_client  one of them names the client, so that verdicts of other clients are others
     """
@@ -110,10 +112,11 @@ class PolicySet:
         self._shared: dict[tuple[tuple[int, str], ...], _Candidates] = {}
         live = [c for each in self._compiled for c in (*each.live.must, *each.live.must_not)]
         self.looks_back = any("history" in c.text for c in live)
+        self.asks_new = any("new_relations" in c.text for c in live)
         self.asks_rows = any("estimate" in c.text for c in live)
         placed = [c for each in self._compiled for c in (*each.place.must, *each.place.must_not)]
         asked = [c for each in self._compiled for c in (*each.statement.must, *each.statement.must_not)]
-        self.names_client = any("client" in c.text or "address" in c.text for c in (*placed, *asked, *live))
+        self.names_client = any(name in c.text for c in (*placed, *asked, *live) for name in CLIENT_FACTS)
 
     def rule(self, messages: Mapping[str, Message]) -> tuple[Ruling, Live | None]:
         """What is decided once, and what remains to be asked for every statement; None where nothing does."""

@@ -112,7 +112,8 @@ def _explainable(case: Case) -> bool:
     """Whether planning it runs nothing but PostgreSQL's own code: views, and tables with code of their own, may."""
     facts = case.facts
     plain = facts.tag in _PLANNED and not (facts.utility or facts.opaque or facts.executes or facts.fetches)
-    own = all(case.catalog.builtin(name) for name in facts.functions)
+    called = (*facts.functions, *(f"operator {name}" for name in facts.operators))
+    own = all(case.catalog.builtin(name) for name in called)
     tables = all(info is not None and info.kind in "rp" and not info.code for info in case.relations)
     return plain and own and tables
 

@@ -109,7 +109,7 @@ MUTANTS = [
         "            return [Run(c.request, c.verdict, Ticket(0, 0, '', 0)) for c in candidates]\n        return runs",
         DECISIONS),
     Mutant("holds wait", "statements without their approval", f"{P}admission.py",
-        '(runs and action == "hold")', "False", OFFLINE),
+        'asks = runs and (action == "hold" or', 'asks = runs and (False or', OFFLINE),
     Mutant("nothing is sent while it waits", "locks of a held statement", f"{P}session.py",
         "if self._admission.wait is not None or not self._state.to_server:", "if not self._state.to_server:",
         (f"{_TESTS}durable_sessions.py", *DECISIONS)),

@@ -49,7 +49,7 @@ IDENTITIES = [
         "return bool((set(before.groups) - set(after.groups)) & set(person.groups))", "return False", GROUPS),
     Mutant("groups that a service speaks for", "a BI tool with an owner's rights", f"{I}speaks_for.py",
         "if own and common != person.groups:", "if False:", (*GROUPS, f"{_TESTS}speaks_for.py")),
-    Mutant("approvers stand in the directory", "a decision of somebody who left", "streams/approvals/web.py",
+    Mutant("approvers stand in the directory", "a decision of somebody who left", "streams/approvals/serving.py",
         "return Caller(service.standing(session.person), session)", "return Caller(session.person, session)",
         APPROVERS),
     Mutant("read-only attributes", "a group that a user gives itself", "connectors/scim/patch.py",

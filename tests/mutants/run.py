@@ -15,11 +15,12 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from tests.mutants.approvals import APPROVALS
 from tests.mutants.defences import MUTANTS as TAP
 from tests.mutants.defences import Mutant
 from tests.mutants.identities import IDENTITIES
 
-MUTANTS = [*TAP, *IDENTITIES]
+MUTANTS = [*TAP, *IDENTITIES, *APPROVALS]
 ROOT = Path(__file__).parent.parent.parent
 COPIED = ("schemas", "connectors", "streams", "tests")
 WORKERS, SECONDS_MAX = 2, 120

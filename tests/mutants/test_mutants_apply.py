@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.mutants.defences import MUTANTS, Mutant
+from tests.mutants.defences import Mutant
+from tests.mutants.run import MUTANTS
 
 ROOT = Path(__file__).parent.parent.parent
 

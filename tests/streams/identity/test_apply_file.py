@@ -69,6 +69,18 @@ def test_groups_may_stand_on_either_side(tmp_path: Path) -> None:
     assert (reports.kind, reports.owner, reports.groups) == ("service", "ann", ("engineers",))
 
 
+def test_a_time_zone_is_one(tmp_path: Path) -> None:
+    (ann,) = entries(tmp_path, '[[people]]\nsubject = "ann"\nzone = "Europe/Helsinki"\n')
+    assert ann.zone == "Europe/Helsinki"
+    before = roster()
+    made = after(plan([ann], before), before)
+    found = made.get("ann")
+    assert found is not None and found.zone == "Europe/Helsinki"
+    with pytest.raises(SettingsError, match="there is no time zone 'Europe/Helsinky'") as caught:
+        entries(tmp_path, '[[people]]\nsubject = "ann"\nzone = "Europe/Helsinky"\n')
+    assert "Europe/Helsinki" in caught.value.hint
+
+
 def test_json_says_the_same(tmp_path: Path) -> None:
     import tomllib
 

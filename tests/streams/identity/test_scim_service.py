@@ -100,6 +100,14 @@ def test_kinds_of_actors(provider: Provider) -> None:
         assert provider.identity(f"00u-u{user_type}").kind == kind
 
 
+def test_the_time_zone_is_kept_and_shown(provider: Provider) -> None:
+    ann = provider.user(timezone="Europe/Helsinki")
+    assert provider.identity("00u-ann").zone == "Europe/Helsinki"
+    assert body(provider.ask("GET", f"/Users/{ann}"))["timezone"] == "Europe/Helsinki"
+    assert provider.patch(f"/Users/{ann}", {"op": "replace", "path": "timezone", "value": "Asia/Tokyo"}).status == 200
+    assert provider.identity("00u-ann").zone == "Asia/Tokyo"
+
+
 @pytest.mark.parametrize("how", ["patch", "put", "delete"])
 def test_deactivated_is_revoked_and_comes_back(provider: Provider, how: str) -> None:
     ann = provider.user()

@@ -73,6 +73,6 @@ def test_what_looks_at_the_time_or_the_past_is_live() -> None:
 
 
 def test_messages_have_the_fields_of_the_schema() -> None:
-    assert set(variables()) == {"statement", "person", "session", "now", "history"}
+    assert set(variables()) == {"statement", "person", "session", "now", "history", "estimate"}
     made = message_class("RelationFacts")(schema="s", name="t", full="s.t", verb="read", filtered=True)
     assert made == type(made).FromString(made.SerializeToString())

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from taprail.schemas.records import Person
 from taprail.streams.policy.changing import Changing
 from taprail.streams.policy.history import PERSONS_MAX, History
+from tests.streams.policy.small_world import session
 
 ANN, BOB = Person("ann", "Ann", "person"), Person("bob", "Bob", "person")
 
@@ -65,5 +67,21 @@ def test_memory_is_bounded() -> None:
 def test_the_time_is_that_of_the_zone() -> None:
     clock = Clock()
     clock.now = 1_767_742_200  # 2026-01-06T23:30:00Z
-    now: Any = Changing("Europe/Helsinki", History(), clock)(ANN)["now"]
+    now: Any = Changing("Europe/Helsinki", History(), clock)(session("ann"))["now"]
     assert (now.hour, now.minute, now.weekday, now.date) == (1, 30, 3, "2026-01-07")
+    assert now.zone == "Europe/Helsinki"
+
+
+@pytest.mark.parametrize(
+    ("own", "zone", "hour"),
+    [("Asia/Tokyo", "Asia/Tokyo", 8), *((own, "Europe/Helsinki", 1) for own in ("", "Mars/Olympus", "../x"))],
+)
+def test_a_person_has_a_time_zone_of_his_own_where_it_is_known(own: str, zone: str, hour: int) -> None:
+    clock = Clock()
+    clock.now = 1_767_742_200
+    changing = Changing("Europe/Helsinki", History(), clock, zone_of=lambda person: own)
+    for _ in range(2):
+        now: Any = changing(session("ann"))["now"]
+        assert (now.zone, now.hour) == (zone, hour)
+    other: Any = changing(session("ann"))["now"]
+    assert other == now

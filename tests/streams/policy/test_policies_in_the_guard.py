@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -149,7 +150,14 @@ def test_what_is_denied_anyway_is_not_asked_about() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["DO 'BEGIN END'", "SELECT my_function(1)", "SELECT * FROM unknown", "EXPLAIN SELECT 1", "CREATE TABLE t (a int)"],
+    [
+        "DO 'BEGIN END'",
+        "SELECT my_function(1)",
+        "SELECT * FROM unknown",
+        "EXPLAIN SELECT 1",
+        "CREATE TABLE t (a int)",
+        "SELECT id @@@ 1 FROM orders",
+    ],
 )
 def test_what_planning_may_run_is_not_explained(text: str) -> None:
     assert not judge(guard(), text).explainable
@@ -185,3 +193,24 @@ def test_what_a_grant_lifts_runs_as_it_would_have() -> None:
     assert once.lifted(request, once.judge(request)).spends
     none = with_grant(None)
     assert none.lifted(request, none.judge(request)).action == "hold"
+
+
+def test_whether_somebody_is_at_home_is_a_fact() -> None:
+    found = catalog()
+    networks = (("office", ("10.1.0.0/16", "2001:db8::/32")), ("vpn", ("10.1.2.0/24",)))
+    outside = policy("deny", "!('office' in session.networks)", message="from the office only")
+    on_vpn = policy("mask", "'vpn' in session.networks")
+    settings = RuleSettings(networks=networks)
+    made = PolicyGuard(lambda _: found, settings, in_force=InForce(PolicySet([outside, on_vpn])))
+    for address, action in (
+        ("10.1.9.9", "allow"),
+        ("::ffff:10.1.9.9", "allow"),
+        ("2001:db8::7", "allow"),
+        ("10.1.2.3", "allow"),
+        ("192.0.2.1", "deny"),
+        ("::ffff:192.0.2.1", "deny"),
+        ("", "deny"),
+        ("not an address", "deny"),
+    ):
+        who = replace(session("ann"), session=address, client_address=address)
+        assert made.judge(Request("SELECT 1", who, "simple")).action == action, address
