@@ -248,6 +248,7 @@ class Verdict:
     """What a guard says of one statement.
 
     needs_rows      the guard can't judge before the planner says how many rows it expects: ask, and judge again
+    own_code        it calls nothing but PostgreSQL's own functions and operators, as far as its text says
     explainable     planning it runs nothing but PostgreSQL's own code, so it may be explained before it is decided
     needs_catalog   the guard can't judge before the catalog is current: refresh it and ask again
     rule            id of the rule that decided ('' where none had to)
@@ -276,6 +277,7 @@ class Verdict:
     catalog_epoch: int = 0
     needs_catalog: bool = False
     needs_rows: bool = False
+    own_code: bool = False
     explainable: bool = False
     rule: str = ""
     reason: str = ""

@@ -167,7 +167,7 @@ class Admission:
     ) -> list[Run] | bytes:
         recorder, runs = self._state.recorder, []
         try:
-            for approval in {c.verdict.approval for c in candidates if c.verdict.spends}:
+            for approval in _spent([c.verdict for c in candidates if c.verdict.spends]):
                 recorder.spend(approval)
             for index, candidate in enumerate(candidates):
                 request, verdict = candidate.request, candidate.verdict
@@ -289,11 +289,19 @@ class Admission:
         return messages.error(held.sqlstate, text + rule, hint=release.hint or verdict.hint)
 
 
+def _spent(verdicts: Sequence[Verdict]) -> list[str]:
+    """The approvals that these use up: one for each statement, but a script's once for all of it."""
+    alone = [verdict.approval for verdict in verdicts if verdict.statements == 1]
+    return [*alone, *{verdict.approval for verdict in verdicts if verdict.statements > 1}]
+
+
 def _lifted_with(candidate: Candidate, lifted: Verdict) -> Candidate:
     """One statement of a script that a grant lets run as a whole."""
     verdict = candidate.verdict
     action: Literal["mask", "allow"] = "mask" if verdict.mask is not None else "allow"
-    return replace(candidate, verdict=replace(verdict, action=action, approval=lifted.approval, spends=lifted.spends))
+    approval, spends, statements = lifted.approval, lifted.spends, lifted.statements
+    verdict = replace(verdict, action=action, approval=approval, spends=spends, statements=statements)
+    return replace(candidate, verdict=verdict)
 
 
 def unparsed(error: RefusedError) -> Verdict:

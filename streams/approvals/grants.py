@@ -22,6 +22,7 @@ from taprail.streams.approvals import binding
 from taprail.streams.approvals.votes import asked_by
 
 TOPIC = "taprail.grants"
+SKEW_US = 30_000_000  # how far the clock of who grants may be before ours: an approval counts at once
 _log = logging.getLogger("taprail.approvals")
 
 
@@ -99,7 +100,7 @@ class Grants:
         if not self._grants or not self.complete.is_set():
             return None
         now_us = self._now_us()
-        running = (g for g in self._grants.values() if g.from_us <= now_us < g.until_us)
+        running = (g for g in self._grants.values() if g.from_us - SKEW_US <= now_us < g.until_us)
         found = [grant for grant in running if self._lifts(grant, request, verdict)]
         return min(found, key=lambda grant: grant.kind == "statement", default=None)
 
@@ -113,7 +114,7 @@ class Grants:
             for grant in self._grants.values()
             if grant.role
             and grant.kind in ("access", "break_glass")
-            and grant.from_us <= now_us < grant.until_us
+            and grant.from_us - SKEW_US <= now_us < grant.until_us
             and _same(grant.person, person)
             and grant.environment == environment
             and grant.database in ("", database)
@@ -136,7 +137,7 @@ class Grants:
         if verdict.action == "deny" and grant.kind != "break_glass":
             return False
         if grant.relations:
-            return _within(verdict.relations, grant.relations)
+            return verdict.own_code and _within(verdict.relations, grant.relations)
         return grant.kind == "break_glass" or not grant.role  # whoever is given a role is given that alone
 
     def _is_for_this(self, grant: Grant, request: Request, verdict: Verdict) -> bool:

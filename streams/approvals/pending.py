@@ -47,6 +47,7 @@ class PendingApprovals:
     def __init__(self) -> None:
         self._entries: OrderedDict[str, Entry] = OrderedDict()
         self._early: OrderedDict[str, Course] = OrderedDict()  # topics have no common order
+        self._asked: dict[tuple[str, ...], str] = {}  # what may be run again -> the newest request for it
 
     def take_approval(self, approval: Approval) -> None:
         identifier = approval.approval_id
@@ -84,10 +85,14 @@ class PendingApprovals:
         """Who runs it again before anybody has decided asks for the same thing: the newest stays."""
         if approval.terms.mode != "retry" or not approval.binding:
             return
-        for entry in self._entries.values():
-            other = entry.approval
-            if other is not approval and is_repeated(other, approval) and not entry.counted.approved:
-                entry.course.end("cancelled")
+        if len(self._asked) > 2 * KEPT_MAX:
+            self._asked = {key: name for key, name in self._asked.items() if name in self._entries}
+        before = self._entries.get(self._asked.get(_what(approval), ""))
+        if before is not None and not is_repeated(before.approval, approval):
+            return  # read later, and asked earlier
+        self._asked[_what(approval)] = approval.approval_id
+        if before is not None and not before.counted.approved:
+            before.course.end("cancelled")
 
     @contextmanager
     def deciding(self, approval_id: str, now_us: int) -> Iterator[Entry]:
@@ -143,8 +148,11 @@ def may_decide(entry: Entry, person: Person) -> bool:
 
 def is_repeated(before: Approval, now: Approval) -> bool:
     """Whether `now` asks for what `before` has asked for already."""
-    same = (before.binding, before.tap, before.person.issuer, before.person.subject)
-    return before.time_us <= now.time_us and same == (now.binding, now.tap, now.person.issuer, now.person.subject)
+    return before.time_us <= now.time_us and _what(before) == _what(now)
+
+
+def _what(approval: Approval) -> tuple[str, ...]:
+    return approval.binding, approval.tap, approval.person.issuer, approval.person.subject
 
 
 def decided(entry: Entry) -> Count:

@@ -10,11 +10,13 @@ from msgspec import to_builtins
 
 from taprail.schemas.control import Grant
 from taprail.schemas.errors import RefusedError
+from taprail.schemas.records import Person
 from taprail.streams.approvals import pages_access
 from taprail.streams.approvals.access import Wanted, emergency_of, request_of, rule_for, words
 from taprail.streams.approvals.granting import state_of
 from taprail.streams.approvals.serving import (
     SERVICE,
+    Service,
     as_json,
     as_page,
     caller_of,
@@ -25,6 +27,9 @@ from taprail.streams.approvals.serving import (
     wants_json,
 )
 from taprail.streams.approvals.shown import minutes
+from taprail.streams.approvals.votes import asked_by
+
+OPEN_MAX = 20  # of a person, of each kind
 
 
 def add_routes(app: web.Application) -> None:
@@ -50,6 +55,7 @@ async def _ask(request: web.Request) -> web.Response:
     service, at_us = request.app[SERVICE], now_us()
     wanted = _wanted(await sent_by(request, caller))
     rule = rule_for(service.access, caller.person, wanted)
+    _not_too_many(service, caller.person, at_us)
     if wanted.emergency:
         grant = emergency_of(rule, caller.person, wanted, at_us)
         await service.granting.put(grant)
@@ -61,6 +67,15 @@ async def _ask(request: web.Request) -> web.Response:
     service.pending.take_approval(approval)
     groups = " or ".join(rule.approvers)
     return told(request, "Asked", f"{approval.approval_id}: asked for; {groups} may approve it", caller.person)
+
+
+def _not_too_many(service: Service, person: Person, at_us: int) -> None:
+    """Nobody buries what others wait for. Raises RefusedError."""
+    asked = [e for e in service.pending.of(person, at_us) if e.approval.kind == "access" and e.state == "requested"]
+    held = [g for g in service.granting.concerning(person) if asked_by(g.person, person) and g.until_us > at_us]
+    if len(asked) >= OPEN_MAX or len([g for g in held if not g.revoked]) >= OPEN_MAX:
+        hint = "withdraw a request, or give access back, before you ask for more"
+        raise RefusedError(f"{person.name} has {OPEN_MAX} requests or grants open already", hint=hint)
 
 
 def _wanted(fields: Mapping[str, str]) -> Wanted:

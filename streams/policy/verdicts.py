@@ -104,18 +104,23 @@ def base(case: Case, normalised: str, fingerprint: str, plan: MaskPlan | None, p
         relations=tuple(map(_classified, facts.relations, case.relations)),
         lineage=_lineage(normalised, case.relations) if len(normalised) <= LONG_CHARACTERS else (),
         inert=inert(facts, mark) and not facts.utility and facts.tag != "SELECT INTO",
+        own_code=_own_code(case),
         explainable=_explainable(case),
     )
+
+
+def _own_code(case: Case) -> bool:
+    facts = case.facts
+    called = (*facts.functions, *(f"operator {name}" for name in facts.operators))
+    return not facts.opaque and all(case.catalog.builtin(name) for name in called)
 
 
 def _explainable(case: Case) -> bool:
     """Whether planning it runs nothing but PostgreSQL's own code: views, and tables with code of their own, may."""
     facts = case.facts
-    plain = facts.tag in _PLANNED and not (facts.utility or facts.opaque or facts.executes or facts.fetches)
-    called = (*facts.functions, *(f"operator {name}" for name in facts.operators))
-    own = all(case.catalog.builtin(name) for name in called)
+    plain = facts.tag in _PLANNED and not (facts.utility or facts.executes or facts.fetches)
     tables = all(info is not None and info.kind in "rp" and not info.code for info in case.relations)
-    return plain and own and tables
+    return plain and tables and _own_code(case)
 
 
 def final(pending: Pending) -> Verdict:

@@ -227,6 +227,17 @@ def test_two_that_are_sent_at_once_use_it_once(bed):
     assert len([s for s in bed.recorder.statements if "hide" in s[0].text]) == 1
 
 
+def test_a_message_that_holds_it_twice_runs_nothing(bed):
+    """One approval, one run: not one message."""
+    bed.guard.rule = hold_secret
+    bed.guard.lift = lambda _, verdict: replace(verdict, action="allow", approval="approval-1", spends=True)
+    with bed.connect() as connection:
+        with pytest.raises(psycopg.errors.InsufficientPrivilege, match="used already"):
+            connection.execute("SELECT 'hide'; SELECT 'hide'")
+        assert connection.execute("SELECT 1").fetchone() == (1,)
+    assert [s for s in bed.recorder.statements if "hide" in s[0].text] == []
+
+
 SCRIPT = "SELECT 1; SELECT 'hide', 1; SELECT 2; SELECT 'hide', 2"
 
 

@@ -48,7 +48,7 @@ def request(person: Person = ANN, text: str = "DELETE FROM carts", **changes: An
 
 
 def verdict(action: Any = "hold", **changes: Any) -> Verdict:
-    made: dict[str, Any] = {"rule": "unbounded-write", "by_policy": True, "relations": (CARTS,)}
+    made: dict[str, Any] = {"rule": "unbounded-write", "by_policy": True, "own_code": True, "relations": (CARTS,)}
     return Verdict(action, Facts("DELETE", writes=True), "DELETE FROM carts", "f", "v", **(made | changes))
 
 
@@ -78,6 +78,7 @@ def test_access_to_relations_is_for_statements_that_touch_no_other() -> None:
     assert scene.lifts(request(), verdict()) == "g-1"
     assert scene.lifts(request(), verdict(relations=(CARTS, CUSTOMERS))) == ""
     assert scene.lifts(request(), verdict(relations=())) == "", "what a DO block touches, nobody knows"
+    assert scene.lifts(request(), verdict(own_code=False)) == "", "nor what a function of your own does"
 
 
 def test_access_to_a_role_gives_the_role_alone() -> None:
@@ -184,8 +185,8 @@ def test_what_is_no_query_is_equal_to_its_own_text_alone() -> None:
 
 
 def test_before_its_time_and_after_it_a_grant_is_none() -> None:
-    scene = Scene(ACCESS)
-    for now, expected in ((0.9, ""), (1.0, "g-1"), (60.9, "g-1"), (61.0, "")):
+    scene = Scene(replace(ACCESS, from_us=100_000_000, until_us=161_000_000))
+    for now, expected in ((69.9, ""), (70.0, "g-1"), (160.9, "g-1"), (161.0, "")):
         scene.now = now
         assert scene.lifts(request(), verdict()) == expected
     scene.grants.sweep()

@@ -12,6 +12,7 @@ from msgspec import json
 from taprail.schemas.control import Grant
 from taprail.schemas.errors import RefusedError
 from taprail.schemas.records import Person
+from taprail.streams.approvals import web_access
 from tests.fakes.approvals import AGENT, ANN, BOB, CAT, EVE, decision
 from tests.fakes.site import Browser, Page
 
@@ -121,6 +122,14 @@ async def test_each_sees_what_he_holds_and_what_he_answers_for(browser: Browser)
         page = await browser.get("/access", headers=browser.site.bearer(person))
         assert [each["grant_id"] for each in page.json["grants"]] == expected
         assert all("binding" not in each for each in page.json["grants"])
+
+
+async def test_nobody_buries_what_others_wait_for(browser: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(web_access, "OPEN_MAX", 3)
+    for person, fields in ((ANN, {}), (ON_CALL, {"emergency": "yes"})):
+        answers = [await ask(browser, person, **fields) for _ in range(4)]
+        assert [answer.status for answer in answers] == [200, 200, 200, 403]
+        assert "open already" in answers[-1].json["error"]
 
 
 @pytest.mark.parametrize("path", ["/access", "/access/g-1/revocation", "/access/g-1/review"])

@@ -163,6 +163,17 @@ def test_what_planning_may_run_is_not_explained(text: str) -> None:
     assert not judge(guard(), text).explainable
 
 
+def test_what_code_it_calls() -> None:
+    for text, own in (
+        ("SELECT lower(note) FROM orders WHERE id = 1", True),
+        ("TRUNCATE orders", True),
+        ("SELECT keep(1) FROM orders", False),
+        ("SELECT id @@@ 1 FROM orders", False),
+        ("DO 'BEGIN END'", False),
+    ):
+        assert judge(guard(), text).own_code is own, text
+
+
 def test_terms_of_an_approval_as_the_policy_says() -> None:
     terms = ApprovalTerms(
         by=("a", "b"), quorum=2, every_group=True, emergency=("c",), ticket=True, mode="retry", grant_seconds=60,
