@@ -35,6 +35,7 @@ RECORDS: tuple[type[Struct], ...] = (
     records.Session,
     records.Change,
     records.AcceptedMark,
+    records.Match,
     records.Detection,
     records.Approval,
     records.ApprovalState,

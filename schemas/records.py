@@ -255,6 +255,26 @@ class AcceptedMark(Struct, frozen=True):
     transaction: str
 
 
+class Match(Struct, frozen=True):
+    """A policy that denied, held or reported a statement: what correlations count. `value`s are its relations."""
+
+    policy: str
+    verdict: Literal["deny", "hold", "alert"]
+    trial: bool
+    time_us: int
+    tap: str
+    epoch: int
+    sequence: int
+    session: str
+    environment: str
+    server: str
+    database: str
+    person: Person
+    purpose: str
+    tag: str
+    relations: tuple[str, ...]
+
+
 class Detection(Struct, frozen=True):
     """A rule that fired. `detection_id` is the same whenever the same rule fires on the same record."""
 

@@ -3,6 +3,7 @@
     taprail.statements ─┐ 1 seen?      a spool repeats after a crash: (tap, epoch, sequence) counts once
     taprail.outcomes   ─┤ 2 enrich     person as the directory has it, sensitivity         -> taprail.audit
     taprail.sessions   ─┘ 3 detect     stateless rules on each record                      -> taprail.detections
+                            and each policy that denied, held or reported it               -> taprail.matches
                           4 decide     a held statement asks for an approval               -> taprail.approvals
                           5 tell       alerts for people, OCSF for the SIEM                -> taprail.alerts, .siem
                             and goes on where the tap says how its statement ended         -> taprail.approval-states
@@ -44,7 +45,7 @@ from taprail.schemas.records import (
     statement_id,
 )
 from taprail.streams.detections.found import Found, alert_of, detection_of, relation_names
-from taprail.streams.detections.matched import matched
+from taprail.streams.detections.matched import matched, matches
 from taprail.streams.detections.rules import SESSION_RULES, STATEMENT_RULES, Rule, outcome_rules
 from taprail.streams.identity.enrich import Directory, enrich_encoded
 from taprail.streams.sequence import Seen, ranges
@@ -153,6 +154,7 @@ class Pipeline:
         found = [f for rule in self._rules[kind] if (f := rule(record)) is not None]
         if kind == "statement" and record["matched"]:
             found += matched(record)
+            out += (self._record("taprail.matches", each.policy, each) for each in matches(record))
         suffix = enrich_encoded(record, self._directory, tuple(f.rule for f in found), now_us)
         value = self._frames.enriched[kind] + encoded + suffix
         out.append(_audit(kind, statement_id(tap, epoch, sequence), value))

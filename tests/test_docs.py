@@ -21,7 +21,7 @@ from taprail.connectors.kafka.topics import DAY_MS, TOPICS, Topic
 from taprail.connectors.local.artifacts import read_lock
 from taprail.streams.approvals.states import TRANSITIONS
 from taprail.streams.cli import main
-from taprail.streams.policy.load import compose
+from taprail.streams.policy.load import parse
 from taprail.streams.policy.packs import shipped
 from taprail.streams.settings_access import AccessRule
 from taprail.streams.supervise import ROLES
@@ -226,6 +226,6 @@ def test_policies_and_settings_that_are_shown_are_some(page: Path) -> None:
     """Whole policies in YAML load; sections of `[[access]]` are what the settings take."""
     for _, language, body in FENCE.findall(page.read_text()):
         if language == "yaml" and body.startswith("id: "):
-            compose({name(page): body})
+            parse(name(page), body)
         if language == "toml" and body.startswith("[[access]]"):
             assert msgspec.convert(tomllib.loads(body)["access"], tuple[AccessRule, ...])

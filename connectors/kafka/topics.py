@@ -54,6 +54,7 @@ TOPICS: tuple[Topic, ...] = (
     Topic("taprail.sessions", ("tap",), ("stream", "viewer"), SESSION_PARTITIONS, _log(7)),
     Topic("taprail.coverage", ("stream",), ("stream", "agents", "viewer"), config=_log(7)),
     Topic("taprail.detections", ("stream", "agents"), ("stream", "agents", "viewer"), config=_log(30)),
+    Topic("taprail.matches", ("stream",), ("agents", "viewer"), config=_log(7)),
     Topic("taprail.approvals", ("tap", "stream", "agents"), ("tap", "stream", "agents", "viewer"), config=_log(30)),
     Topic("taprail.approval-states", ("stream", "agents"), ("tap", "agents", "viewer"), config=_log(30)),
     Topic("taprail.decisions", ("agents",), ("tap", "stream", "agents", "viewer"), config=_log(30)),
@@ -79,7 +80,7 @@ def _table(name: str, *, windowed: bool = False) -> Topic:
 
 
 TOPICS += (
-    *(_table(name) for name in ("approvals", "coverage", "delivered", "emergencies")),
+    *(_table(name) for name in ("approvals", "correlations", "coverage", "delivered", "emergencies")),
     _table("refusals", windowed=True),
 )
 

@@ -8,6 +8,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Mapping
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from aiohttp import web
@@ -23,6 +24,7 @@ from taprail.schemas.errors import RefusedError, SettingsError, StackError
 from taprail.streams import keys, pipeline
 from taprail.streams.agents.app import Outbox, application, shut_down
 from taprail.streams.agents.approvals import watch_approvals
+from taprail.streams.agents.correlations import watch_correlations
 from taprail.streams.agents.coverage import watch_coverage
 from taprail.streams.agents.deliver import deliver, sinks
 from taprail.streams.agents.feeds import watch_feeds
@@ -42,6 +44,11 @@ from taprail.streams.identity.groups import Standing
 from taprail.streams.identity.roster import TOPIC
 from taprail.streams.identity.scim_web import ScimServer
 from taprail.streams.initialise import connect_endpoint, connector_name
+from taprail.streams.policy.packs import shipped
+from taprail.streams.policy.release import TOPIC as POLICIES
+from taprail.streams.policy.release import Releases
+from taprail.streams.policy.ruling import InForce, PolicySet
+from taprail.streams.policy.source import local_policies
 from taprail.streams.settings import Loaded
 from taprail.streams.signin import token_rules
 from taprail.streams.stream import GROUP as STATEMENT_PATH
@@ -67,12 +74,19 @@ async def _serve(loaded: Loaded, stop: threading.Event, ready: Callable[[], None
     service = approvals_service(loaded, pending, standing, frames)
     runner = web.AppRunner(page(service, slack_desk(loaded, directory.all)), access_log=None)
     scim = ScimServer(loaded, stop) if loaded.settings.scim.token is not None else None
-    app = faust_agents(loaded, frames, folder)
+    in_force = InForce(shipped(), local_policies(loaded))
+    releases = Releases(control_keys(loaded), Path(folder) / "policies.json", in_force.put)
+    app = faust_agents(loaded, frames, folder, lambda: in_force.policies)
     await runner.setup()
     try:
         config, loop = loaded.kafka("agents").client_config("agents"), asyncio.get_running_loop()
         granting = service.granting
-        for topic, take, complete in ((TOPIC, directory.take, known), (GRANTS, granting.take, granting.complete)):
+        followed = (
+            (TOPIC, directory.take, known),
+            (GRANTS, granting.take, granting.complete),
+            (POLICIES, releases.take, releases.complete),
+        )
+        for topic, take, complete in followed:
             arguments = (topic, config, take, complete, loop.call_soon_threadsafe, stop)
             threading.Thread(target=follow, args=arguments, daemon=True).start()
         for complete, what in ((known, "who is revoked"), (granting.complete, "what was given for a time")):
@@ -116,7 +130,9 @@ class Settling:
                 await asyncio.sleep(wait_s)
 
 
-def faust_agents(loaded: Loaded, frames: Mapping[type[Struct], bytes], folder: str) -> Any:
+def faust_agents(
+    loaded: Loaded, frames: Mapping[type[Struct], bytes], folder: str, in_force: Callable[[], PolicySet]
+) -> Any:
     """The application with all of its agents, not started."""
     kafka = loaded.kafka("agents").client_config("agents")
     app = application(kafka, folder)
@@ -125,6 +141,7 @@ def faust_agents(loaded: Loaded, frames: Mapping[type[Struct], bytes], folder: s
     watch_grants(app, outbox, control_keys(loaded), loaded.settings.approvals.url)
     watch_coverage(app, outbox, ReadUntil(kafka, STATEMENT_PATH, tuple(pipeline.TAPS)).ask)
     watch_refusals(app, outbox)
+    watch_correlations(app, outbox, in_force)
     if feeds := [connector_name(d) for d in loaded.settings.databases if d.feed_role and loaded.settings.connect.url]:
         watch_feeds(app, outbox, partial(restart_failed, connect_endpoint(loaded), feeds))
     deliver(app, outbox, list(sinks(loaded)))

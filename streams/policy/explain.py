@@ -64,7 +64,9 @@ def explain(policies: Iterable[Policy], example: Example) -> Iterator[Explained]
         facts = Facts(messages)
         matching = {match.policy for match in rule_now(used, messages).matches}
         said = tuple(
-            Said(p.id, p.verdict, p.id in matching, not p.acts, tuple(_asked(p, facts))) for p in used.policies
+            Said(p.id, p.verdict, p.id in matching, not p.acts, tuple(_asked(p, facts)))
+            for p in used.policies
+            if p.correlation is None
         )
         ruling = rule_now(used, messages)
         denial = next((d for d in decisions if d.action == "deny"), None)
@@ -97,7 +99,11 @@ def why(
     }
     used, facts = PolicySet(policies), Facts(messages)
     matching = {match.policy for match in rule_now(used, messages).matches}
-    said = tuple(Said(p.id, p.verdict, p.id in matching, not p.acts, tuple(_asked(p, facts))) for p in used.policies)
+    said = tuple(
+        Said(p.id, p.verdict, p.id in matching, not p.acts, tuple(_asked(p, facts)))
+        for p in used.policies
+        if p.correlation is None
+    )
     return structs.replace(decided, policies=said)
 
 

@@ -16,7 +16,17 @@ import yaml
 
 from taprail.schemas.errors import PolicyError
 from taprail.streams.policy.conditions import ConditionError, condition
-from taprail.streams.policy.policy import ApprovalTerms, Defaults, Example, Policy, Tests, Where, listed
+from taprail.streams.policy.policy import (
+    ApprovalTerms,
+    Correlation,
+    Defaults,
+    Example,
+    Policy,
+    Tests,
+    Times,
+    Where,
+    listed,
+)
 
 FILE_BYTES_MAX, FILES_MAX = 256 << 10, 2_000
 DEPTH_MAX = 20
@@ -29,7 +39,7 @@ _STEP = re.compile(r"\.([\w-]+)|\[(\d+)\]")
 _FIELDS = sorted(
     {
         f.encode_name
-        for kind in (Policy, Where, ApprovalTerms, Tests, Defaults, Example)
+        for kind in (Policy, Where, ApprovalTerms, Tests, Defaults, Example, Correlation, Times)
         for f in msgspec.structs.fields(kind)
     }
 )
@@ -114,10 +124,15 @@ def parse(name: str, text: str) -> Policy:
         policy = msgspec.convert(source.value(), Policy)
     except msgspec.ValidationError as error:
         raise _invalid(source, str(error)) from None
+    if policy.correlation is not None:
+        _check_correlation(source, policy, policy.correlation)
+        return policy
     for field in ("match", "unless"):
         conditions = listed(getattr(policy, field))
         if field == "match" and not conditions:
-            raise source.error("match has no condition", *_start(source.at(".match")))
+            missing = not any(key.value == "match" for key, _ in source.tree.value)
+            text = "the field 'match' is missing" if missing else "match has no condition"
+            raise source.error(text, *_start(source.tree if missing else source.at(".match")))
         for index, text_ in enumerate(conditions):
             node = source.at(f".{field}" if isinstance(getattr(policy, field), str) else f".{field}[{index}]")
             try:
@@ -133,6 +148,26 @@ def parse(name: str, text: str) -> Policy:
         node = source.key(source.tree, "approval")
         raise source.error(f"approval goes with the verdict hold, not {policy.verdict}", *_start(node))
     return policy
+
+
+def _check_correlation(source: Source, policy: Policy, correlation: Correlation) -> None:
+    """What types can't say. Raises PolicyError."""
+    if policy.verdict != "alert":
+        node = source.at(".verdict")
+        raise source.error("a correlation only alerts", *_start(node), "what it counts has happened already")
+    for field in ("match", "unless", "where", "tests"):
+        if getattr(policy, field) not in ((), Where(), Tests()):
+            node = source.key(source.tree, field)
+            raise source.error(f"a correlation has no {field}", *_start(node), "the policies that it names have")
+    counted = correlation.condition
+    node = source.at(".correlation")
+    if not correlation.rules:
+        raise source.error("a correlation names the rules whose matches count", *_start(node))
+    if (counted is None) is not (correlation.type == "temporal"):
+        hint = "`condition: {gte: 5}`" if counted is None else "every rule must have matched"
+        raise source.error(f"{correlation.type} has {'no' if counted is None else 'a'} condition", *_start(node), hint)
+    if counted is not None and (counted.field is None) is not (correlation.type == "event_count"):
+        raise source.error("value_count, and nothing else, names a field", *_start(node), "condition: {field: …}")
 
 
 def load(folder: Path) -> tuple[Policy, ...]:
@@ -164,6 +199,12 @@ def compose(texts: Mapping[str, str]) -> tuple[Policy, ...]:
         if policy.id in found:
             raise PolicyError(f"id {policy.id!r} is the id of {found[policy.id][0]}, too", file=name, hint="rename one")
         found[policy.id] = name, policy
+    for name, policy in found.values():
+        for rule in policy.correlation.rules if policy.correlation is not None else ():
+            if rule not in found:
+                near = difflib.get_close_matches(rule, list(found), 1, 0.5)
+                hint = f"did you mean {near[0]!r}?" if near else "a correlation counts policies of the same set"
+                raise PolicyError(f"{policy.id} counts {rule!r}, which isn't there", file=name, hint=hint)
     return tuple(policy for _, (_, policy) in sorted(found.items()))
 
 

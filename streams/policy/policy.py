@@ -114,11 +114,41 @@ class Tests(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True,
     passes: tuple[str | Example, ...] = ()
 
 
+class Times(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """How many make it one: of events, or of different values of `field`."""
+
+    gte: Annotated[int, Meta(ge=1, le=1_000)]
+    field: Literal["relation", "database", "environment", "person", "policy"] | None = None
+
+
+class Correlation(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, rename={"group_by": "group-by"}):
+    """Matches of other policies that belong together (Sigma's correlation rules).
+
+    type       event_count: so many matches; value_count: matches with so many different values; temporal: every one of
+               the rules
+    rules      ids of the policies whose matches count, those that are being tried included
+    group_by   what the matches must have in common
+    timespan   within which time, as `10m`
+    """
+
+    type: Literal["event_count", "value_count", "temporal"]
+    rules: tuple[Id, ...]
+    timespan: Annotated[str, Meta(pattern=r"^[1-9][0-9]{0,5}[smhd]$")]
+    group_by: tuple[Literal["person", "environment", "server", "database", "session"], ...] = ("person",)
+    condition: Times | None = None
+
+    @property
+    def timespan_us(self) -> int:
+        seconds = {"s": 1, "m": 60, "h": 3600, "d": 86_400}[self.timespan[-1]]
+        return int(self.timespan[:-1]) * seconds * 1_000_000
+
+
 class Policy(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """One file.
 
     status    a policy in `test` or `experimental` only records what it would have done; `deprecated` does nothing
     match     conditions that must all hold
+    correlation  instead of conditions: what matches of other policies come to. It looks at no statement by itself
     unless    conditions of which none may hold
     message   what the person is told, instead of the title
     hint      what to do next
@@ -128,7 +158,8 @@ class Policy(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True
     title: Line
     level: Severity
     verdict: Verb
-    match: Conditions
+    match: Conditions = ()
+    correlation: Correlation | None = None
     status: Status = "stable"
     description: Text = ""
     author: str = ""

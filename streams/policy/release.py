@@ -51,9 +51,14 @@ def trial_of(folder: Path, before: Mapping[str, str], released_by: str, reason: 
     """
     old = {policy.id: policy for policy in compose(before)}
     tried = {}
-    for policy in compose(texts_of(folder)):
-        if old.get(policy.id) != policy:
-            said = to_builtins(structs.replace(policy, id=f"{policy.id}-trial"[:63], status="test"))
+    wanted = compose(texts_of(folder))
+    names = {policy.id: f"{policy.id}-trial"[:63] for policy in wanted if old.get(policy.id) != policy}
+    for policy in wanted:
+        if policy.id in names:
+            if policy.correlation is not None:  # what it counts may be tried as well
+                rules = tuple(names.get(rule, rule) for rule in policy.correlation.rules)
+                policy = structs.replace(policy, correlation=structs.replace(policy.correlation, rules=rules))
+            said = to_builtins(structs.replace(policy, id=names[policy.id], status="test"))
             tried[f"trial/{policy.id}.yaml"] = yaml.safe_dump(said, sort_keys=False, allow_unicode=True)
     if not tried:
         raise PolicyError("holds nothing but what is in force", file=str(folder), hint="there is nothing to try")

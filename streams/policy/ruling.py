@@ -98,6 +98,7 @@ class Ruling(Struct, frozen=True):
 class PolicySet:
     """Policies in force together. `version` names exactly these.
 
+    correlations  those that look at matches of others; nobody asks them of a statement
     looks_back    one of them names what was done before
     asks_new      one of them names relations that somebody never used before
     asks_rows     one of them names what the planner expects
@@ -107,7 +108,9 @@ class PolicySet:
     def __init__(self, policies: Iterable[Policy]) -> None:
         self.policies = tuple(sorted(policies, key=lambda p: (_STRICT[p.verdict], p.id)))
         self.version = version_of(self.policies)
-        self._compiled = [_compiled(p) for p in self.policies if p.status != "deprecated"]
+        alone = [p for p in self.policies if p.correlation is None]
+        self.correlations = tuple(p for p in self.policies if p.correlation is not None and p.status != "deprecated")
+        self._compiled = [_compiled(p) for p in alone if p.status != "deprecated"]
         self._places: dict[bytes, _Candidates] = {}
         self._shared: dict[tuple[tuple[int, str], ...], _Candidates] = {}
         live = [c for each in self._compiled for c in (*each.live.must, *each.live.must_not)]

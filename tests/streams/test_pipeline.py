@@ -26,8 +26,10 @@ from taprail.schemas.records import (
     DeadLetter,
     Detection,
     Enrichment,
+    Match,
     Outcome,
     Person,
+    PolicyMatch,
     Range,
     RelationUse,
     Session,
@@ -69,6 +71,7 @@ SESSION = Session(
 )
 TOPIC = {Statement: "taprail.statements", Outcome: "taprail.outcomes", Session: "taprail.sessions"}
 TYPES: dict[str, type[Struct]] = {
+    "taprail.matches": Match,
     "taprail.detections": Detection,
     "taprail.alerts": Alert,
     "taprail.approvals": Approval,
@@ -199,6 +202,22 @@ def test_how_a_statement_ends_is_how_its_approval_does(status: Any, state: str |
 
 def test_what_had_no_approval_of_its_own_says_nothing_of_any() -> None:
     assert _told(_pipeline().process([_message(OUTCOME)]), "taprail.approval-states") == []
+
+
+def test_what_denied_held_or_reported_it_is_counted() -> None:
+    said = [
+        ("a", "deny", False),
+        ("b", "hold", True),
+        ("c", "alert", False),
+        ("d", "mask", False),
+        ("e", "allow", False),
+    ]
+    made = tuple(PolicyMatch(name, verdict, "low", "t", trial) for name, verdict, trial in said)  # type: ignore[arg-type]
+    outs = _pipeline().process([_message(structs.replace(STATEMENT, action="deny", matched=made))])
+    found = _told(outs, "taprail.matches")
+    assert [(m.policy, m.verdict, m.trial) for m in found] == said
+    (first, *_) = found
+    assert (first.person, first.relations, first.sequence) == (STATEMENT.person, ("public.customers",), 1)
 
 
 def test_a_detection_is_told_everywhere() -> None:

@@ -27,16 +27,18 @@ from taprail.schemas.records import Alert, DeadLetter, Detection
 from taprail.streams import pipeline
 from taprail.streams.agents.app import Outbox, application, shut_down
 from taprail.streams.agents.approvals import watch_approvals
+from taprail.streams.agents.correlations import watch_correlations
 from taprail.streams.agents.coverage import watch_coverage
 from taprail.streams.agents.deliver import Sink, deliver
 from taprail.streams.agents.grants import watch_grants
 from taprail.streams.agents.refusals import watch_refusals
+from taprail.streams.policy.ruling import PolicySet
 from tests.fakes.webhook import FakeReceiver
 
 CONTROL = Ed25519PrivateKey.generate()
 SEALER = Sealer("data-test", secrets.token_bytes(32))
 FOLLOWED = {"taprail.alerts": Alert, "taprail.detections": Detection}
-CONSUMED = ("alerts", "approval-states", "approvals", "coverage", "decisions", "detections", "grants")
+CONSUMED = ("alerts", "approval-states", "approvals", "coverage", "decisions", "detections", "grants", "matches")
 WAIT_SECONDS = 60.0
 SECRET = "a secret that both sides know"
 
@@ -49,6 +51,7 @@ class Scene:
         self.tag = secrets.token_hex(4)
         self.frames = pipeline.register(Registry(stack.registry_url).register).plain
         self._producers: dict[str, Producer] = {}
+        self.policies = PolicySet([])
 
     def put(self, role: str, topic: str, record: Struct | bytes, key: str = "") -> None:
         """Write it as `role`; returns when Kafka has it."""
@@ -65,6 +68,7 @@ class Scene:
         watch_grants(app, outbox, {"control-1": CONTROL.public_key()}, "https://approvals.example")
         watch_coverage(app, outbox, lambda now_s: now_s)
         watch_refusals(app, outbox)
+        watch_correlations(app, outbox, lambda: self.policies)
         deliver(app, outbox, [sink or self.sink()])
         return app
 

@@ -16,12 +16,14 @@ from taprail.connectors.kafka.follow import Follower
 from taprail.connectors.retry import DeliveryError
 from taprail.schemas import avro
 from taprail.schemas.control import Decision, Grant, SignedRecord, sign
-from taprail.schemas.records import Alert, Approval, ApprovalState, Coverage, Person, Range, Terms
+from taprail.schemas.records import Alert, Approval, ApprovalState, Coverage, Match, Person, Range, Terms
 from taprail.streams.agents import coverage as coverage_agent
 from taprail.streams.approvals.feed import STATES
 from taprail.streams.detections import gaps
 from taprail.streams.detections.bursts import WINDOW_SECONDS
 from taprail.streams.detections.incident import incident
+from taprail.streams.policy.policy import Correlation, Policy
+from taprail.streams.policy.ruling import PolicySet
 
 from .conftest import CONTROL, SEALER, Scene
 
@@ -211,6 +213,29 @@ async def test_an_emergency_is_told_at_once_and_its_review_as_well(scene: Scene)
     assert (taken["severity"], taken["title"]) == ("critical", "Ann has taken emergency access to prod")
     assert f"orders fail {scene.tag}" in taken["summary"]
     assert (reviewed["severity"], reviewed["summary"]) == ("informational", f"ok {scene.tag}")
+
+
+async def test_matches_that_belong_together_are_told_once(scene: Scene) -> None:
+    both = Correlation("temporal", (f"a-{scene.tag}", f"b-{scene.tag}"), "10m", ("person", "database"))
+    scene.policies = PolicySet([Policy(f"c-{scene.tag}", "One after the other", "high", "alert", correlation=both)])
+
+    def match(policy: str, sequence: int, database: str = "shop") -> Match:
+        return Match(
+            f"{policy}-{scene.tag}", "alert", False, now_us(), scene.tag, 1, sequence, "s", "prod", "db1", database,
+            ANN, "", "SELECT", ("public.customers",)
+        )  # fmt: skip
+
+    async with scene.running():
+        for each in (match("a", 1), match("a", 2), match("b", 3, "other"), match("x", 4)):
+            scene.put("stream", "taprail.matches", each)
+        await asyncio.sleep(2.0)
+    async with scene.running():
+        scene.put("stream", "taprail.matches", match("b", 5))
+        scene.put("stream", "taprail.matches", match("b", 6))
+        (found,) = await scene.told(1, f"c-{scene.tag}")
+        await asyncio.sleep(1.0)
+        assert len(await scene.told(1, f"c-{scene.tag}")) == 1
+    assert found["title"] == "One after the other: Ann in shop"
 
 
 async def test_a_record_that_never_came_is_an_alarm_told_once(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -224,6 +224,7 @@ def test_nothing_is_lifted_before_all_that_was_taken_back_is_known() -> None:
         signed(replace(ACCESS, granted_by=(BOB, replace(AGENT, kind="person")))),
         signed(replace(ACCESS, kind="break_glass", granted_by=())),
         KEY.sign("decision", "g-1", ACCESS, 1),
+        KEY.sign("grant", "g-2", ACCESS, 1),
     ],
 )
 def test_what_is_forged_or_given_to_oneself_is_not_believed(forged: SignedRecord) -> None:
