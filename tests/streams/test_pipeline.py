@@ -215,7 +215,7 @@ def test_what_denied_held_or_reported_it_is_counted() -> None:
     made = tuple(PolicyMatch(name, verdict, "low", "t", trial) for name, verdict, trial in said)  # type: ignore[arg-type]
     outs = _pipeline().process([_message(structs.replace(STATEMENT, action="deny", matched=made))])
     found = _told(outs, "taprail.matches")
-    assert [(m.policy, m.verdict, m.trial) for m in found] == said
+    assert [(m.policy, m.verdict, m.trial) for m in found] == said[:3]
     (first, *_) = found
     assert (first.person, first.relations, first.sequence) == (STATEMENT.person, ("public.customers",), 1)
 
