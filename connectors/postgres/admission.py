@@ -6,7 +6,7 @@ on with the same statements: it yields what to wait for, and the proxy sends the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Literal
 
@@ -111,8 +111,8 @@ class Admission:
         """
         waits = denied = False
         for candidate in candidates:
-            action = candidate.verdict.action
             verdict = candidate.verdict
+            action = verdict.action
             asks = runs and (action == "hold" or verdict.needs_rows)
             waits = waits or verdict.needs_catalog or asks
             denied = denied or action == "deny"
@@ -167,8 +167,9 @@ class Admission:
     ) -> list[Run] | bytes:
         recorder, runs = self._state.recorder, []
         try:
-            for approval in _spent([c.verdict for c in candidates if c.verdict.spends]):
-                recorder.spend(approval)
+            if spending := [candidate.verdict for candidate in candidates if candidate.verdict.spends]:
+                for approval in _spent(spending):
+                    recorder.spend(approval)
             for index, candidate in enumerate(candidates):
                 request, verdict = candidate.request, candidate.verdict
                 if approvals and index in approvals:
@@ -225,25 +226,49 @@ class Admission:
             if isinstance(answer, bytes):
                 return answer
             approvals |= dict.fromkeys(script.places, answer)
-        done = self._record(candidates, approvals)
-        if isinstance(done, bytes) or self._state.durability == "process":
+        done = self._changed(candidates, approvals) or self._record(candidates, approvals)
+        if isinstance(done, bytes):
+            for _, held in approvals.values():
+                self._give_up(held)
             return done
-        return (yield from self._settle(done))
+        return done if self._state.durability == "process" else (yield from self._settle(done))
+
+    def _changed(self, candidates: list[Candidate], approvals: Mapping[int, tuple[Release, Run]]) -> bytes:
+        """The error where somebody was waited for, and what was sent with it may not run any more; b"" where it may."""
+        for index, candidate in enumerate(candidates if approvals else ()):
+            if index in approvals:
+                continue  # the gate has looked
+            now = self._judge(candidate.request, candidate.outlook).verdict
+            if now.action in ("deny", "hold") or now.needs_catalog or now.needs_rows:
+                reason = "this was allowed when it was sent, and isn't any more"
+                return self.deny(candidate.request, _denied(candidate.verdict, reason, "42501", "send it again"))
+        return b""
+
+    def _give_up(self, held: Run) -> None:
+        """It was approved, and doesn't run."""
+        if held.result_status == "unknown":
+            held.result_status, held.transaction = "error", "none"
+            self._state.finish(held)
 
     def _with_rows(
         self, candidate: Candidate, verdict: Verdict
     ) -> Generator[Wait, WaitResult, tuple[Request, Verdict]]:
         """The statement with what the planner expects of it, and the verdict on that."""
         expected = yield from self._expected((candidate.request,), verdict.explainable)
+        if isinstance(expected, RefusedError):
+            return candidate.request, _denied(verdict, expected.message, QUERY_CANCELED)
         request = replace(candidate.request, expected=expected)
         return request, self._judge(request, candidate.outlook).verdict
 
-    def _expected(self, requests: tuple[Request, ...], explainable: bool) -> Generator[Wait, WaitResult, int]:
+    def _expected(
+        self, requests: tuple[Request, ...], explainable: bool
+    ) -> Generator[Wait, WaitResult, int | RefusedError]:
+        """Rows, or why nobody wants to know any more: the client has cancelled."""
         known = [request.expected for request in requests]
         if NOT_ASKED not in known:
             return sum(known) if UNKNOWN_ROWS not in known else UNKNOWN_ROWS
         found = (yield RowsWait(requests)) if explainable else UNKNOWN_ROWS
-        return found if isinstance(found, int) else UNKNOWN_ROWS
+        return found if isinstance(found, int | RefusedError) else UNKNOWN_ROWS
 
     def _settle(self, runs: list[Run]) -> _Steps:
         """Wait until their records are where the connection wants them."""
@@ -260,6 +285,8 @@ class Admission:
         if inside and not verdict.hold_in_transaction:
             verdict = told_at_once(verdict)
         rows = yield from self._expected(script.requests, verdict.explainable)
+        if isinstance(rows, RefusedError):
+            return self.deny(request, _denied(verdict, rows.message, QUERY_CANCELED))
         verdict = replace(verdict, estimated_rows=rows)
         try:
             held = Run(request, verdict, state.recorder.statement(request, verdict))

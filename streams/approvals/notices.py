@@ -89,7 +89,7 @@ def requested_alert(approval: Approval, url: str) -> Alert:
         "requested",
         "medium",
         approval.time_us,
-        f"{approval.person.name} asks for an approval in {approval.database}",
+        f"{approval.person.name} asks for an approval in {_where(approval)}",
         f"{_what(approval)}: {approval.reason}. Within {minutes} min may decide: {who(question_of(approval))}.",
         f"{url.rstrip('/')}/approvals/{quote(approval.approval_id, safe='')}",
     )
@@ -102,7 +102,7 @@ def decided_alert(approval: Approval, decision: Decision) -> Alert:
         "decided",
         "informational",
         decision.decided_us,
-        f"{decision.approver.name} {done} what {approval.person.name} asked for in {approval.database}",
+        f"{decision.approver.name} {done} what {approval.person.name} asked for in {_where(approval)}",
         f"{_what(approval)} was {done}.",
     )
 
@@ -113,7 +113,7 @@ def expired_detection(approval: Approval) -> Detection:
         approval.approval_id,
         time_us=approval.expires_us,
         severity="low",
-        title=f"nobody decided on what {approval.person.name} asked for in {approval.database}",
+        title=f"nobody decided on what {approval.person.name} asked for in {_where(approval)}",
         summary=f"{_what(approval)} was asked for under {approval.rule}, and nothing came of it.",
         record="approval",
         environment=approval.environment,
@@ -125,6 +125,10 @@ def expired_detection(approval: Approval) -> Detection:
         tag=approval.tag,
         relations=approval.relations,
     )
+
+
+def _where(approval: Approval) -> str:
+    return approval.database or approval.environment
 
 
 def _what(approval: Approval) -> str:

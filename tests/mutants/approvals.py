@@ -72,7 +72,7 @@ APPROVALS = [
     Mutant("spent is spent", "two runs at once", f"{S}spent.py", "os.O_CREAT | os.O_EXCL | os.O_WRONLY",
         "os.O_CREAT | os.O_WRONLY", SPENT),
     Mutant("a run uses it up", "prepared once, run often", "connectors/postgres/admission.py",
-        "                recorder.spend(approval)", "                pass", TAP),
+        "                    recorder.spend(approval)", "                    pass", TAP),
     Mutant("a script is one person's", "another's statement goes along", "connectors/postgres/scripts.py",
         "if one.alone or other.alone:", "if False:", SCRIPTS),
     Mutant("no wait inside a transaction", "locks for as long as people think", "connectors/postgres/admission.py",

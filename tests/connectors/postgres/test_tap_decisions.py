@@ -238,6 +238,28 @@ def test_a_message_that_holds_it_twice_runs_nothing(bed):
     assert [s for s in bed.recorder.statements if "hide" in s[0].text] == []
 
 
+def test_what_was_allowed_before_a_wait_must_be_so_after_it(bed):
+    """Access for a time may end while somebody thinks about another statement of the same message."""
+    ended = []
+
+    def rule(request, verdict):
+        if "carts" in request.text and ended:
+            return replace(verdict, action="deny", reason="no access any more")
+        return hold_secret(request, verdict)
+
+    async def decide(_):
+        ended.append(True)
+        return Release(True, "approval-1")
+
+    bed.guard.rule, bed.gate.decide = rule, decide
+    with bed.connect() as connection:
+        with pytest.raises(psycopg.errors.InsufficientPrivilege, match="isn't any more"):
+            connection.execute("SELECT 'carts'; SELECT 'hide'")
+        assert connection.execute("SELECT 1").fetchone() == (1,)
+    assert [v.action for r, v, _ in bed.recorder.statements if "1" not in r.text] == ["hold", "deny"]
+    assert [o[1].status for o in bed.recorder.outcomes[:2]] == ["denied", "error"]
+
+
 SCRIPT = "SELECT 1; SELECT 'hide', 1; SELECT 2; SELECT 'hide', 2"
 
 
