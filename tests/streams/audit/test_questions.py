@@ -49,6 +49,7 @@ def statement(sequence: int, person: Person, tag: str, action: str, *relations: 
         approvers=(),
         lineage=(),
         matched=(),
+        terms=None,
         values=SEALED,
     )
 
