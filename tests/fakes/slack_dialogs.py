@@ -140,7 +140,7 @@ class FakeWorkspace(FakeSlack):
     async def send(
         self, url: str, payload: dict[str, Any], secret: str = SIGNING_SECRET, late: float = 0, **headers: str
     ) -> tuple[int, Any]:
-        """As Slack does, `late` seconds after it was signed; the status, and the answer's JSON, {} where it is empty."""
+        """As Slack does, `late` seconds after signing; the status, and the answer's JSON, {} where it is empty."""
         body = urlencode({"payload": json.dumps(payload)}).encode()
         signed = sign(body, secret, time.time() - late) | headers
         content = {"Content-Type": "application/x-www-form-urlencoded"}
