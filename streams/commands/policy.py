@@ -18,7 +18,7 @@ from taprail.streams.commands.text import visible
 
 if TYPE_CHECKING:
     from taprail.streams.policy.explain import Explained
-    from taprail.streams.policy.policy import Policy
+    from taprail.streams.policy.policy import Dialect, Policy
 
 
 @click.group()
@@ -128,6 +128,7 @@ def test(folder: Path | None, as_json: bool) -> None:
 @click.option("--group", "groups", multiple=True, help="A group of theirs; may be given again.")
 @click.option("--on", "environment", default="prod", show_default=True, help="Environment.")
 @click.option("--purpose", default="", help="What they said it is for.")
+@click.option("--dialect", type=click.Choice(["postgresql", "mysql", "tsql"]), help="Whose SQL it is.")
 @click.option("--table", "tables", multiple=True, metavar="NAME=COLUMNS", help="As `hr.staff=id int, salary int`.")
 @JSON
 def explain(
@@ -138,6 +139,7 @@ def explain(
     groups: tuple[str, ...],
     environment: str,
     purpose: str,
+    dialect: Dialect | None,
     tables: tuple[str, ...],
     as_json: bool,
 ) -> None:
@@ -151,6 +153,7 @@ def explain(
       taprail policy explain "DELETE FROM orders"
       taprail policy explain "SELECT * FROM patients" --group data-owners --purpose "OPS-1"
       taprail policy explain "SELECT relname FROM pg_class" --kind agent --on staging --json
+      taprail policy explain "DELETE FROM `orders`" --dialect mysql
     """
     from taprail.streams.policy.explain import explain as explained
     from taprail.streams.policy.policy import Example
@@ -160,7 +163,7 @@ def explain(
     if groups:
         person["groups"] = groups
     session: dict[str, str | bool] = {"environment": environment, "purpose": purpose}
-    for each in explained(load_policies(folder), Example(sql, person, session, tables=given)):
+    for each in explained(load_policies(folder), Example(sql, dialect, person, session, tables=given)):
         _show(each, as_json)
 
 

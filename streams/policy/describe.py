@@ -17,20 +17,27 @@ from google.protobuf.message import Message
 from taprail.schemas.guard import RelationInfo, SessionContext
 from taprail.streams.policy.decision import Case
 from taprail.streams.policy.descriptor import message_class
-from taprail.streams.policy.reading import STAR, Column, Reading, Touch, read
+from taprail.streams.policy.reading import STAR, Column, Reading, Touch
 
 TICKET = re.compile(r"\b[A-Z][A-Z0-9]+-\d+\b|#\d+\b")
 SYSTEM = ("pg_catalog", "information_schema")
 _WRITING = frozenset({"insert", "update", "delete", "truncate"})
 _READING = frozenset({"read", "update", "delete"})
-_ESCAPES = {"copy program": "program", "copy file": "file", "lo_import": "file", "lo_export": "file"}
+_ESCAPES = {
+    "copy program": "program", "copy file": "file", "lo_import": "file", "lo_export": "file",
+    # MySQL's
+    "load_file": "file", "sys_exec": "program", "sys_eval": "program",
+    # SQL Server's
+    "openrowset": "dblink", "openquery": "dblink", "opendatasource": "dblink", "xp_cmdshell": "program",
+    "sp_oacreate": "program", "sp_execute_external_script": "program", "xp_dirtree": "file", "xp_regread": "file",
+}  # fmt: skip
 _StatementFacts, _RelationFacts = message_class("StatementFacts"), message_class("RelationFacts")
 _PersonFacts, _SessionFacts = message_class("PersonFacts"), message_class("SessionFacts")
 
 
-def describe(case: Case, normalised: str, fingerprint: str, *, writes: bool) -> dict[str, Message]:
+def describe(case: Case, reading: Reading, normalised: str, fingerprint: str, *, writes: bool) -> dict[str, Message]:
     """The facts that stay the same for all equal statements of the session, by the variable's name."""
-    statement = _statement(case, read(case.node), writes)
+    statement = _statement(case, reading, writes)
     statement.text, statement.fingerprint = normalised, fingerprint
     return {"statement": statement, "person": _person(case.session), "session": _session(case)}
 

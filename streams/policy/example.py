@@ -7,22 +7,23 @@ PostgreSQL unless a schema of somebody else's stands before it.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import msgspec
 from google.protobuf.message import Message
 
 from taprail.schemas.errors import PolicyError, RefusedError
-from taprail.schemas.guard import Catalog, Column, RelationInfo, SessionContext
+from taprail.schemas.guard import Catalog, Column, Facts, RelationInfo, SessionContext
 from taprail.schemas.records import Person
 from taprail.streams.masking import plan as masking
 from taprail.streams.masking.classify import classify
-from taprail.streams.policy import sql, verdicts
+from taprail.streams.policy import dialects, sql, verdicts
 from taprail.streams.policy.decision import Case, Decision, RuleSettings
 from taprail.streams.policy.describe import describe
 from taprail.streams.policy.descriptor import message_class
 from taprail.streams.policy.facts import facts_of
 from taprail.streams.policy.policy import Defaults, Example
+from taprail.streams.policy.reading import Reading, read
 from taprail.streams.policy.safeguards import SAFEGUARDS
 
 TABLES = {
@@ -38,12 +39,22 @@ _NAMES = ("pg_catalog", "information_schema", "public")
 _WRITING = frozenset({"setval", "nextval", "set_config", "pg_notify", "lo_unlink", "pg_logical_emit_message"})
 
 
+class _Tried(NamedTuple):
+    """A statement of an example. The case has no `node` where it isn't PostgreSQL's."""
+
+    text: str
+    normalised: str
+    case: Case
+    reading: Reading
+
+
 class ExampleCatalog:
-    """Implements `Catalog`."""
+    """Implements `Catalog`. `foreign` are functions that aren't the server's own, beside those with a schema."""
 
     epoch, current = 1, True
 
-    def __init__(self, tables: Mapping[str, str]) -> None:
+    def __init__(self, tables: Mapping[str, str], foreign: frozenset[str] = frozenset()) -> None:
+        self._foreign = foreign
         self._relations: dict[tuple[str, str], RelationInfo] = {}
         for oid, (full, words) in enumerate(tables.items(), 20_000):
             schema, dot, name = full.rpartition(".")
@@ -62,7 +73,8 @@ class ExampleCatalog:
         return next((each for each in self._relations.values() if each.oid == oid), None)
 
     def builtin(self, function: str) -> bool:
-        return function.rpartition(".")[0] in ("", "pg_catalog", "information_schema")
+        own = function.rpartition(".")[0] in ("", "pg_catalog", "information_schema")
+        return own and function not in self._foreign
 
     def volatile(self, function: str) -> bool:
         return function.rpartition(".")[2] in _WRITING or not self.builtin(function)
@@ -98,10 +110,9 @@ def facts_of_example(
         "history": _message("HistoryFacts", {**given.history, **example.history}),
         "estimate": _message("EstimateFacts", {**given.estimate, **example.estimate}),
     }
-    for text, case in _cases(example, given, settings):
-        normalised = sql.normalise(text)
-        writes = verdicts.may_write(case.facts, case.catalog)
-        lasting = describe(case, normalised, sql.fingerprint(normalised), writes=writes)
+    for each in _tried(example, given, settings):
+        writes = verdicts.may_write(each.case.facts, each.case.catalog)
+        lasting = describe(each.case, each.reading, each.normalised, sql.fingerprint(each.normalised), writes=writes)
         session: Any = lasting["session"]
         session.networks.extend(example.networks or given.networks)
         yield {**lasting, **changing}
@@ -110,19 +121,29 @@ def facts_of_example(
 def safeguards_of_example(
     example: Example, settings: RuleSettings | None = None
 ) -> Iterator[tuple[str, bool, tuple[Decision, ...]]]:
-    """Of each statement: its text, whether it is masked, and what safeguards say."""
-    for text, case in _cases(example, Defaults(), settings):
-        yield text, case.masked, tuple(found for judge in SAFEGUARDS if (found := judge(case)) is not None)
+    """Of each statement: its text, whether it is masked, and what safeguards say. Those are PostgreSQL's alone."""
+    for each in _tried(example, Defaults(), settings):
+        judges = SAFEGUARDS if each.case.node is not None else ()
+        yield each.text, each.case.masked, tuple(found for judge in judges if (found := judge(each.case)) is not None)
 
 
-def _cases(example: Example, given: Defaults, settings: RuleSettings | None) -> Iterator[tuple[str, Case]]:
+def _tried(example: Example, given: Defaults, settings: RuleSettings | None) -> Iterator[_Tried]:
     settings = settings or RuleSettings(clear_groups=("data-owners",))
     session = session_of(example, given)
-    catalog = cast(Catalog, ExampleCatalog({**TABLES, **given.tables, **example.tables}))
+    tables = {**TABLES, **given.tables, **example.tables}
+    dialect = example.dialect or given.dialect or "postgresql"
+    if dialect != "postgresql":
+        for each in dialects.statements(example.sql, dialect):
+            catalog = cast(Catalog, ExampleCatalog(tables, each.foreign))
+            case = _judged(each.facts, None, session, catalog, settings)
+            yield _Tried(each.text, each.normalised, case, each.reading)
+        return
+    catalog = cast(Catalog, ExampleCatalog(tables))
     text = example.sql.encode()
     for part in sql.split(example.sql):
         statement = text[part.start : part.start + part.length].decode().strip()
-        yield statement, _case(statement, session, catalog, settings)
+        case = _case(statement, session, catalog, settings)
+        yield _Tried(statement, sql.normalise(statement), case, read(case.node))
 
 
 def session_of(example: Example, given: Defaults) -> SessionContext:
@@ -144,6 +165,10 @@ def _case(text: str, session: SessionContext, catalog: Catalog, settings: RuleSe
         if facts.executes not in session.prepared:
             raise RefusedError(f"no statement {facts.executes!r} is prepared", hint="name it under `prepared`")
         node = sql.parse(session.prepared[facts.executes]).stmts[0].stmt
+    return _judged(facts, node, session, catalog, settings)
+
+
+def _judged(facts: Facts, node: Any, session: SessionContext, catalog: Catalog, settings: RuleSettings) -> Case:
     relations = tuple(catalog.resolve(r.schema, r.name, session.search_path, session.role) for r in facts.relations)
     clear = set(session.person.groups) & set(settings.clear_groups)
     masked = not clear and masking.reaches(facts, verdicts.judged(facts, relations), catalog)

@@ -27,6 +27,7 @@ from taprail.streams.policy.describe import describe
 from taprail.streams.policy.facts import facts_of
 from taprail.streams.policy.history import History
 from taprail.streams.policy.packs import shipped
+from taprail.streams.policy.reading import read
 from taprail.streams.policy.ruling import InForce, PolicySet
 from taprail.streams.policy.safeguards import SAFEGUARDS
 from taprail.streams.policy.sizes import LONG_CHARACTERS, TEXT_BYTES_KEPT
@@ -231,7 +232,8 @@ class PolicyGuard:
         clear = set(session.person.groups) & set(self._settings.clear_groups)
         found = _Found(text, normalised, facts, node, arguments)
         case = self._case(found, session, catalog, masked=not clear)
-        ruling, live = self._policies.rule(describe(case, normalised, fingerprint, writes=may_write(facts, catalog)))
+        writes = may_write(facts, catalog)
+        ruling, live = self._policies.rule(describe(case, read(node), normalised, fingerprint, writes=writes))
         if clear and any(match.verdict == "mask" and not match.trial for match in ruling.matches):
             case = self._case(found, session, catalog, masked=True)
         decision = strictest([d for rule in SAFEGUARDS if (d := rule(case)) is not None])

@@ -13,6 +13,7 @@ from msgspec import Meta, Struct, field, json
 from taprail.schemas.records import PersonKind, Severity
 
 Verb = Literal["deny", "allow", "hold", "mask", "alert"]
+Dialect = Literal["postgresql", "mysql", "tsql"]
 Status = Literal["stable", "test", "experimental", "deprecated"]
 Id = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9-]{1,62}$")]
 Line = Annotated[str, Meta(min_length=1, max_length=300)]
@@ -76,6 +77,7 @@ class ApprovalTerms(Struct, frozen=True, forbid_unknown_fields=True, omit_defaul
 class Example(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """A statement for a policy's own test, and whatever of person, session, time and history matters to it.
 
+    dialect    whose SQL it is: PostgreSQL's unless MySQL's (and MariaDB's), or SQL Server's
     networks   what `session.networks` holds
 
     tables     `schema.name` to its columns, as `id integer, email text`; classes come from the names, as in a database
@@ -83,6 +85,7 @@ class Example(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=Tru
     """
 
     sql: str
+    dialect: Dialect | None = None
     person: dict[str, str | tuple[str, ...]] = {}
     session: dict[str, str | bool] = {}
     now: dict[str, int | str] = {}
@@ -96,6 +99,7 @@ class Example(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=Tru
 class Defaults(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """What all examples of a policy have, unless they say otherwise."""
 
+    dialect: Dialect | None = None
     person: dict[str, str | tuple[str, ...]] = {}
     session: dict[str, str | bool] = {}
     now: dict[str, int | str] = {}

@@ -140,6 +140,7 @@ class _Pass:
             self.top(kind, getattr(node, kind))
 
     def _dropped(self, item: Any) -> None:
+        """Of DROP's objects, by their names without arguments."""
         names = [part.string.sval for part in item.list.items if part.HasField("string")]
         if not names and item.HasField("string"):
             names = [item.string.sval]
@@ -173,7 +174,7 @@ class _Pass:
         elif kind == "RangeSubselect":
             self._fields(message, where)
         else:
-            equal = where.equal if kind in _PASSING else kind == "NullTest" or (kind == "FuncCall" and _folds(message))
+            equal = where.equal if kind in _PASSING else _is_equality(kind, message)
             self._fields(message, where._replace(filtered=False, equal=equal), *skip)
 
     def _fields(self, message: Any, where: _Where, *skip: str) -> None:
@@ -235,9 +236,7 @@ class _Pass:
             self.found.kinds.update(dict.fromkeys(each.upper() for each in verbs))
         for each in verbs:
             self._touch(message.relation, each, filtered or each == "insert")
-        target = message.relation.alias.aliasname or message.relation.relname
-        for items in message.target_list if verb == "update" else message.cols if verb == "insert" else ():
-            self.found.written[Column(target, items.res_target.name)] = None
+        self._written(verb, message)
         for source in ("from_clause", "using_clause", "source_relation"):
             if _has(message, source):
                 self._field(message, source, where._replace(filtered=filtered))
@@ -245,6 +244,22 @@ class _Pass:
             self._condition(message, clause, where)
         done = ("relation", "from_clause", "using_clause", "source_relation", clause, "with_clause")
         self._fields(message, where._replace(filtered=False), *done)
+
+    def _written(self, verb: str, message: Any) -> None:
+        """Columns that get values; all of them where an INSERT names none."""
+        target = message.relation.alias.aliasname or message.relation.relname
+        given = [item.res_target.name for item in (message.target_list if verb == "update" else ())]
+        if verb == "insert":
+            given = [item.res_target.name for item in message.cols] or [STAR]
+            if changed := message.on_conflict_clause.target_list:
+                self.found.kinds["UPDATE"] = None
+                self._touch(message.relation, "update", True)
+                given += [item.res_target.name for item in changed]
+        for when in message.merge_when_clauses if verb == "merge" else ():
+            clause = when.merge_when_clause
+            inserts = clause.command_type == pb.CMD_INSERT
+            given += [item.res_target.name for item in clause.target_list] or ([STAR] if inserts else [])
+        self.found.written.update(dict.fromkeys(Column(target, name) for name in given))
 
     def _with(self, message: Any, hidden: frozenset[str]) -> frozenset[str]:
         """Names of a WITH hide relations in the statement's body, and in the queries that come after them."""
@@ -278,8 +293,11 @@ class _Pass:
                 self.found.probes[column] = None
 
 
-def _folds(call: Any) -> bool:
-    return call.funcname[-1].string.sval in _FOLDING
+def _is_equality(kind: str, message: Any) -> bool:
+    """`IS NULL`, `lower(x)`, and `x IN (SELECT ...)`, which has no operator, or `= ANY (SELECT ...)`."""
+    if kind == "SubLink":
+        return not message.oper_name or message.oper_name[-1].string.sval == "="
+    return kind == "NullTest" or (kind == "FuncCall" and message.funcname[-1].string.sval in _FOLDING)
 
 
 def has_condition(message: Any, clause: str) -> bool:
@@ -414,6 +432,17 @@ def _function(found: Reading, statement: Any) -> None:
             found.definer = True
 
 
+def _drop_named(field: str) -> Callable[[Reading, Any], None]:
+    """DROP of what isn't in a schema."""
+
+    def drop(found: Reading, statement: Any) -> None:
+        named = getattr(statement, field)
+        for name in [named] if isinstance(named, str) else [item.role_spec.rolename for item in named]:
+            found.touches[Touch("", name, "drop", True)] = None
+
+    return drop
+
+
 def _owner(found: Reading, statement: Any) -> None:
     found.alters["CHANGE OWNER"] = None
     _role(found.grantees, statement.newowner)
@@ -438,4 +467,8 @@ _UTILITIES: dict[str, Callable[[Reading, Any], None]] = {
     "alter_role_stmt": _role_options,
     "create_function_stmt": _function,
     "alter_owner_stmt": _owner,
+    "dropdb_stmt": _drop_named("dbname"),
+    "drop_role_stmt": _drop_named("roles"),
+    "drop_table_space_stmt": _drop_named("tablespacename"),
+    "drop_subscription_stmt": _drop_named("subname"),
 }

@@ -101,7 +101,7 @@ def facts_of_record(recorded: Recorded, settings: RuleSettings) -> dict[str, Mes
     clear = set(session.person.groups) & set(settings.clear_groups)
     masked = not clear and masking.reaches(facts, verdicts.judged(facts, infos), catalog)
     case = Case(facts, node, (), session, catalog, infos, masked, settings)
-    return describe(case, text, recorded["fingerprint"], writes=recorded["writes"])
+    return describe(case, reading, text, recorded["fingerprint"], writes=recorded["writes"])
 
 
 def _relation(oid: int, use: RelationUse, columns: Sequence[str]) -> RelationInfo:
