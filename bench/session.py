@@ -112,6 +112,8 @@ def _catalog() -> object:
     class Catalog:
         epoch, current = 1, True
         resolve = staticmethod(lambda schema, name, path, role: accounts if name == accounts.name else None)
+        candidates = staticmethod(lambda schema, name, path, role: (accounts,) if name == accounts.name else ())
+        callable = staticmethod(lambda name: False)
         named = staticmethod(lambda name: name == accounts.name)
         by_oid = staticmethod(lambda oid: accounts if oid == accounts.oid else None)
         volatile = staticmethod(lambda function: False)

@@ -131,15 +131,18 @@ class PostgresCatalog:
         Without a schema it may be any of the path, since the server skips those that the role may not use, or a
         temporary one, since it isn't known whose they are: then all of them must be alike.
         """
+        found = self.candidates(schema, name, search_path, role)
+        return found[0] if found and all(_alike(found[0], other) for other in found[1:]) else None
+
+    def candidates(self, schema: str, name: str, search_path: str, role: str) -> tuple[RelationInfo, ...]:
         names, relations = self._snapshot.names, self._snapshot.relations
         if schema:
             oid = names.get((schema, name))
-            return None if oid is None else relations[oid]
+            return () if oid is None else (relations[oid],)
         path = [role if part == "$user" else part for part in split_path(search_path)]
         if "pg_catalog" not in path and (oid := names.get(("pg_catalog", name))) is not None:
-            return relations[oid]
-        found = [relations[oid] for part in [*path, TEMPORARY] if (oid := names.get((part, name))) is not None]
-        return found[0] if found and all(_alike(found[0], other) for other in found[1:]) else None
+            return (relations[oid],)
+        return tuple(relations[oid] for part in [*path, TEMPORARY] if (oid := names.get((part, name))) is not None)
 
     def named(self, name: str) -> bool:
         return name in self._snapshot.plain_names
@@ -151,6 +154,9 @@ class PostgresCatalog:
         """Whether the name can only mean a function of PostgreSQL's own: nobody else has one of this name."""
         schema, _, name = function.rpartition(".")
         return name in self._snapshot.builtin and (schema == "pg_catalog" or name not in self._snapshot.others)
+
+    def callable(self, name: str) -> bool:
+        return name in self._snapshot.builtin or name in self._snapshot.others
 
     def volatile(self, function: str) -> bool:
         name = function.rpartition(".")[2]

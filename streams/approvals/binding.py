@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from taprail.schemas.guard import Request, Verdict
 from taprail.streams.policy.sizes import LONG_CHARACTERS
+from taprail.streams.policy.sql import literals_are_values
 
 
 def binding(text: str, parameters: Sequence[bytes | None], role: str, search_path: str, catalog_epoch: int) -> str:
@@ -40,6 +41,8 @@ def of_equals(request: Request, verdict: Verdict) -> str:
     """
     session, facts = request.session, verdict.facts
     if len(request.text) > LONG_CHARACTERS or facts.opaque or facts.executes or facts.fetches:
+        return ""
+    if not literals_are_values(request.text):
         return ""
     text = request.text if facts.utility or facts.settings else verdict.normalized
     said = (text, session.environment, session.server, session.database, session.role, session.search_path)

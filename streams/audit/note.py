@@ -121,6 +121,7 @@ def parse(note: str) -> tuple[Checkpoint, tuple[NoteSignature, ...]]:
 def _checkpoint(text: str) -> Checkpoint:
     lines = text.split("\n")
     try:
+        text.encode()  # half of a surrogate pair is no text
         origin, size, encoded = lines[:3]
         root = base64.b64decode(encoded, validate=True)
     except ValueError as error:

@@ -5,10 +5,12 @@ Source: PostgreSQL documentation, chapter 9 (functions), 28.2 (statistics), 33.4
 
 from __future__ import annotations
 
-# They run the SQL text that they are given, which nobody has judged.
+# They run the SQL text that they are given, or read the relations that a value names, which nobody has judged.
 RUNNERS = frozenset(
     {
         "query_to_xml", "query_to_xmlschema", "query_to_xml_and_xmlschema", "cursor_to_xml", "cursor_to_xmlschema",
+        "table_to_xml", "table_to_xml_and_xmlschema", "schema_to_xml", "schema_to_xml_and_xmlschema",
+        "database_to_xml", "database_to_xml_and_xmlschema",
         "ts_stat", "ts_rewrite",
         "crosstab", "crosstab2", "crosstab3", "crosstab4", "connectby", "xpath_table",  # contrib: tablefunc, xml2
     }
@@ -16,8 +18,6 @@ RUNNERS = frozenset(
 # They read what their arguments name, large objects, or other sessions' statements.
 READERS = frozenset(
     {
-        "table_to_xml", "table_to_xml_and_xmlschema", "schema_to_xml", "schema_to_xml_and_xmlschema",
-        "database_to_xml", "database_to_xml_and_xmlschema",
         "lo_get", "loread", "lo_open",
         "pg_stat_get_activity", "pg_stat_get_backend_activity", "pg_stat_get_backend_client_addr", "pg_mcv_list_items",
         "pg_cursor", "pg_prepared_statement",

@@ -17,7 +17,7 @@ from google.protobuf.message import Message
 from taprail.schemas.guard import RelationInfo, SessionContext
 from taprail.streams.policy.decision import Case
 from taprail.streams.policy.descriptor import message_class
-from taprail.streams.policy.reading import STAR, Column, Reading, Touch
+from taprail.streams.policy.named import STAR, Column, Reading, Touch
 
 TICKET = re.compile(r"\b[A-Z][A-Z0-9]+-\d+\b|#\d+\b")
 SYSTEM = ("pg_catalog", "information_schema")
@@ -62,8 +62,8 @@ def _statement(case: Case, reading: Reading, writes: bool) -> Any:
         classes=sorted({name for each in relations for name in each.classes}),
         probes=_probes(reading, case),
         functions=facts.functions,
-        foreign_functions=[name for name in facts.functions if " " not in name and not case.catalog.builtin(name)],
-        settings=dict.fromkeys(name.lower() for name, _ in facts.settings if name),
+        foreign_functions=_foreign(case),
+        settings=dict.fromkeys([*(name.lower() for name, _ in facts.settings if name), *reading.settings]),
         alters=reading.alters,
         privileges=reading.privileges,
         grantees=reading.grantees,
@@ -81,25 +81,32 @@ def _statement(case: Case, reading: Reading, writes: bool) -> Any:
 
 
 def _relations(touch: Touch, case: Case, reading: Reading) -> Iterable[Any]:
-    """The relation, and what it stands on where it is a view: of that no columns are known."""
+    """The relation, all of them where the name may stand for several, and what it stands on where it is a view: of that
+    no columns are known."""
     session = case.session
-    info = case.catalog.resolve(touch.schema, touch.name, session.search_path, session.role)
-    yield _relation(touch, info, reading)
-    for oid in info.reads if info is not None else ():
-        if (below := case.catalog.by_oid(oid)) is not None:
-            full = f"{below.schema}.{below.name}"
-            yield _RelationFacts(schema=below.schema, name=below.name, full=full, verb=touch.verb,
-                                 filtered=touch.filtered, known=True, system=below.schema in SYSTEM)  # fmt: skip
+    found = case.catalog.candidates(touch.schema, touch.name, session.search_path, session.role)
+    for info in found or (None,):
+        yield _relation(touch, info, reading, case)
+        for oid in info.reads if info is not None else ():
+            if (below := case.catalog.by_oid(oid)) is not None:
+                full = f"{below.schema}.{below.name}"
+                yield _RelationFacts(schema=below.schema, name=below.name, full=full, verb=touch.verb,
+                                     filtered=touch.filtered, known=True, system=below.schema in SYSTEM)  # fmt: skip
 
 
-def _relation(touch: Touch, info: RelationInfo | None, reading: Reading) -> Any:
+def _relation(touch: Touch, info: RelationInfo | None, reading: Reading, case: Case) -> Any:
     schema = info.schema if info else touch.schema
     names = _columns(touch, info, [*reading.columns, *reading.written], reading)
-    classes = {c.data_class for c in info.columns if c.data_class and c.name in names} if info else set()
+    if info is not None:
+        classes = {c.data_class for c in info.columns if c.data_class and c.name in names}
+    elif case.session.reshaped:  # what DDL in the open transaction has given this name may hold anything
+        classes = {each for each in case.catalog.sensitive().values() if each != "system"}
+    else:
+        classes = set()
     made: Any = _RelationFacts(
         schema=schema,
         name=touch.name,
-        full=f"{schema}.{touch.name}" if schema else touch.name,
+        full=".".join(part for part in (schema, touch.name) if part),
         verb=touch.verb,
         filtered=touch.filtered,
         known=info is not None,
@@ -116,16 +123,19 @@ def _columns(touch: Touch, info: RelationInfo | None, written: Iterable[Column],
     if info is None:
         return dict.fromkeys(sorted(named - {STAR}))
     whole = STAR in named or touch.verb in ("truncate", "drop")
-    # A row as a whole: `SELECT c FROM customers c`
+    # A row as a whole: `SELECT c FROM customers c`, and what is done to it: `SELECT c.row_to_json FROM customers c`
     whole = whole or any(touch.name in reading.aliases.get(name, ()) for name in named)
+    has = {c.name for c in info.columns}
+    whole = whole or any(c.name not in has and touch.name in reading.aliases.get(c.of, ()) for c in reading.dotted)
     return {c.name: None for c in info.columns if c.attnum > 0 and (whole or c.name in named)}
 
 
 def _probes(reading: Reading, case: Case) -> list[str]:
     found = set()
     for touch in reading.touches:
-        info = case.catalog.resolve(touch.schema, touch.name, case.session.search_path, case.session.role)
-        if info is not None and touch.verb in _READING:
+        if touch.verb not in _READING:
+            continue
+        for info in case.catalog.candidates(touch.schema, touch.name, case.session.search_path, case.session.role):
             names = _columns(touch, info, reading.probes, reading)
             found |= {c.data_class for c in info.columns if c.data_class and c.name in names}
     return sorted(found)
@@ -133,6 +143,12 @@ def _probes(reading: Reading, case: Case) -> list[str]:
 
 def _full(relations: Iterable[Any], verbs: Iterable[str]) -> dict[str, None]:
     return dict.fromkeys(each.full for each in relations if each.verb in verbs)
+
+
+def _foreign(case: Case) -> list[str]:
+    functions = [name for name in case.facts.functions if " " not in name]  # "copy file" is none
+    called = (*functions, *(f"operator {name}" for name in case.facts.operators))
+    return [name for name in called if not case.catalog.builtin(name)]
 
 
 def _escapes(functions: Iterable[str]) -> list[str]:

@@ -22,7 +22,7 @@ from taprail.schemas.errors import RefusedError
 from taprail.schemas.guard import Facts, Transaction
 from taprail.schemas.records import RelationUse
 from taprail.streams.policy import dialect_trees as parts
-from taprail.streams.policy.reading import STAR, Column, Reading, Touch
+from taprail.streams.policy.named import STAR, Column, Reading, Touch
 
 # It warns of what it knows by the first words alone; here that is opaque.
 logging.getLogger("sqlglot").setLevel(logging.ERROR)
@@ -256,7 +256,9 @@ class _Reader:
         if kind in _OBJECTS:
             self._opaque = True
         if isinstance(tree.this, exp.Index):
-            self._touch(tree.this.args["table"], "alter", True)
+            table = tree.this.args["table"]
+            self._touch(table, "alter", True)
+            self.found.written.update((Column(table.name, each.name), None) for each in tree.this.find_all(exp.Column))
         elif kind in _CREATED:
             target = tree.this.this if isinstance(tree.this, exp.Schema) else tree.this
             self._touch(target, "create", True)
@@ -278,6 +280,9 @@ class _Reader:
             name = "ADD COLUMN" if isinstance(action, exp.ColumnDef) else parts.spaced(type(action).__name__)
             kind = str(action.args.get("kind") or "")
             self.found.alters[f"DROP {kind}" if isinstance(action, exp.Drop) else name] = None
+            if name != "ADD COLUMN":
+                named = action.find_all(exp.Column)
+                self.found.written.update((Column(tree.this.name, each.name), None) for each in named)
             if isinstance(action, exp.Query):
                 self._walk(action, _Where())
         return f"ALTER {tree.args.get('kind')}"
@@ -359,6 +364,9 @@ class _Reader:
             self._touch(into.this, "create", True)
         done = ("with_", "from_", "joins", "laterals", "where", "having", "qualify", "into")
         self._fields(node, where._replace(filtered=False), *done)
+        if node.args.get("locks"):
+            reads = [touch for touch in self.found.touches if touch.verb == "read"]
+            self.found.touches.update((touch._replace(verb="lock", filtered=True), None) for touch in reads)
 
     def _walk_source(self, node: exp.Expr, where: _Where) -> None:
         """FROM and its joins; what a relation there is a condition of counts as in the statement that it is in."""

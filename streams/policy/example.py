@@ -7,6 +7,7 @@ PostgreSQL unless a schema of somebody else's stands before it.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any, NamedTuple, cast
 
 import msgspec
@@ -17,14 +18,18 @@ from taprail.schemas.guard import Catalog, Column, Facts, RelationInfo, SessionC
 from taprail.schemas.records import Person
 from taprail.streams.masking import plan as masking
 from taprail.streams.masking.classify import classify
+from taprail.streams.masking.readers import reads_by_itself
 from taprail.streams.policy import dialects, sql, verdicts
 from taprail.streams.policy.decision import Case, Decision, RuleSettings
 from taprail.streams.policy.describe import describe
 from taprail.streams.policy.descriptor import message_class
+from taprail.streams.policy.dotted import calls
 from taprail.streams.policy.facts import facts_of
+from taprail.streams.policy.named import Reading
 from taprail.streams.policy.policy import Defaults, Example
-from taprail.streams.policy.reading import Reading, read
-from taprail.streams.policy.safeguards import SAFEGUARDS
+from taprail.streams.policy.prepared import with_body
+from taprail.streams.policy.reading import read
+from taprail.streams.policy.safeguards import SAFEGUARDS, server_programs
 
 TABLES = {
     "public.customers": "id integer, name text, email text, phone text, note text",
@@ -66,6 +71,10 @@ class ExampleCatalog:
             return self._relations.get((schema, name))
         return next((found for each in _NAMES if (found := self._relations.get((each, name)))), None)
 
+    def candidates(self, schema: str, name: str, search_path: str, role: str) -> tuple[RelationInfo, ...]:
+        found = self.resolve(schema, name, search_path, role)
+        return () if found is None else (found,)
+
     def named(self, name: str) -> bool:
         return any(name == known for _, known in self._relations)
 
@@ -73,8 +82,14 @@ class ExampleCatalog:
         return next((each for each in self._relations.values() if each.oid == oid), None)
 
     def builtin(self, function: str) -> bool:
+        if function.startswith("operator "):
+            return True
         own = function.rpartition(".")[0] in ("", "pg_catalog", "information_schema")
         return own and function not in self._foreign
+
+    def callable(self, name: str) -> bool:
+        """Of the server's own those that matter by themselves: no database is asked which there are."""
+        return name in _WRITING or reads_by_itself(name) or server_programs.reaches_out(name)
 
     def volatile(self, function: str) -> bool:
         return function.rpartition(".")[2] in _WRITING or not self.builtin(function)
@@ -111,7 +126,7 @@ def facts_of_example(
         "estimate": _message("EstimateFacts", {**given.estimate, **example.estimate}),
     }
     for each in _tried(example, given, settings):
-        writes = verdicts.may_write(each.case.facts, each.case.catalog)
+        writes = verdicts.writes_itself(each.case.facts, each.case.catalog)
         lasting = describe(each.case, each.reading, each.normalised, sql.fingerprint(each.normalised), writes=writes)
         session: Any = lasting["session"]
         session.networks.extend(example.networks or given.networks)
@@ -142,8 +157,7 @@ def _tried(example: Example, given: Defaults, settings: RuleSettings | None) -> 
     text = example.sql.encode()
     for part in sql.split(example.sql):
         statement = text[part.start : part.start + part.length].decode().strip()
-        case = _case(statement, session, catalog, settings)
-        yield _Tried(statement, sql.normalise(statement), case, read(case.node))
+        yield _read(statement, session, catalog, settings)
 
 
 def session_of(example: Example, given: Defaults) -> SessionContext:
@@ -158,14 +172,18 @@ def session_of(example: Example, given: Defaults) -> SessionContext:
     return made
 
 
-def _case(text: str, session: SessionContext, catalog: Catalog, settings: RuleSettings) -> Case:
+def _read(text: str, session: SessionContext, catalog: Catalog, settings: RuleSettings) -> _Tried:
     node = sql.parse(text).stmts[0].stmt
     facts = facts_of(node)
+    arguments: tuple[Any, ...] = ()
     if facts.executes:
         if facts.executes not in session.prepared:
             raise RefusedError(f"no statement {facts.executes!r} is prepared", hint="name it under `prepared`")
-        node = sql.parse(session.prepared[facts.executes]).stmts[0].stmt
-    return _judged(facts, node, session, catalog, settings)
+        arguments = tuple(node.execute_stmt.params)
+        facts, node = with_body(facts, session.prepared[facts.executes])
+    reading = read(node, arguments)
+    facts = replace(facts, functions=(*facts.functions, *calls(reading, session, catalog)))
+    return _Tried(text, sql.normalise(text), _judged(facts, node, session, catalog, settings), reading)
 
 
 def _judged(facts: Facts, node: Any, session: SessionContext, catalog: Catalog, settings: RuleSettings) -> Case:

@@ -153,6 +153,8 @@ def facts_of(node: Any) -> Facts:
     body = kind in _QUERIES
     writes = walk.writes or (not body and kind not in _READ_ONLY_UTILITIES)
     opaque = kind in _OPAQUE or _renames_code(kind, statement)
+    if kind == "create_schema_stmt":
+        opaque = any(facts_of(element).opaque for element in statement.schema_elts)
     facts = Facts(
         tag=tag_of(kind, statement),
         relations=tuple(walk.relations.values()),

@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from msgspec import json
+from msgspec import json, structs
 
 from taprail.schemas.control import Grant
 from taprail.schemas.errors import RefusedError
@@ -24,14 +24,16 @@ from taprail.streams.policy import sql, verdicts
 from taprail.streams.policy.changing import Changing, estimate_facts
 from taprail.streams.policy.decision import Case, RuleSettings, strictest
 from taprail.streams.policy.describe import describe
+from taprail.streams.policy.dotted import calls
 from taprail.streams.policy.facts import facts_of
 from taprail.streams.policy.history import History
 from taprail.streams.policy.packs import shipped
+from taprail.streams.policy.prepared import with_body
 from taprail.streams.policy.reading import read
 from taprail.streams.policy.ruling import InForce, PolicySet
 from taprail.streams.policy.safeguards import SAFEGUARDS
 from taprail.streams.policy.sizes import LONG_CHARACTERS, TEXT_BYTES_KEPT
-from taprail.streams.policy.verdicts import may_write
+from taprail.streams.policy.verdicts import writes_itself
 
 VERDICTS_MAX, SESSIONS_MAX = 20_000, 10_000  # a verdict and what the recorder keeps of it: 4 KB
 _END = "; \n\t"
@@ -189,7 +191,7 @@ class PolicyGuard:
         if self.kept >= VERDICTS_MAX:
             self._seats, self._shelves, self.kept = {}, {}, 0
         self.kept += 1
-        if facts.utility or facts.settings:
+        if facts.utility or facts.settings or not sql.literals_are_values(text):
             shelf.by_text[text] = verdict
         else:
             shelf.by_normalised[normalised] = verdict
@@ -230,10 +232,14 @@ class PolicyGuard:
                 position=error.position,
             )
         clear = set(session.person.groups) & set(self._settings.clear_groups)
+        reading = read(node, arguments)
+        if called := calls(reading, session, catalog):
+            facts = replace(facts, functions=(*facts.functions, *called))
         found = _Found(text, normalised, facts, node, arguments)
         case = self._case(found, session, catalog, masked=not clear)
-        writes = may_write(facts, catalog)
-        ruling, live = self._policies.rule(describe(case, read(node), normalised, fingerprint, writes=writes))
+        asked = structs.replace(case, catalog=catalog)  # what names stood for before DDL counts, too
+        told = describe(asked, reading, normalised, fingerprint, writes=writes_itself(facts, catalog))
+        ruling, live = self._policies.rule(told)
         if clear and any(match.verdict == "mask" and not match.trial for match in ruling.matches):
             case = self._case(found, session, catalog, masked=True)
         decision = strictest([d for rule in SAFEGUARDS if (d := rule(case)) is not None])
@@ -278,26 +284,7 @@ class PolicyGuard:
             raise RefusedError(
                 f"the tap doesn't know the {what} {name!r}", hint=f"make the {what} in this session, by SQL"
             )
-        node = sql.parse(text).stmts[0].stmt
-        inner = facts_of(node)
-        kind = node.WhichOneof("node")
-        body = node.prepare_stmt.query if kind == "prepare_stmt" else node.declare_cursor_stmt.query
-        made = replace(
-            inner,
-            tag=facts.tag,
-            relations=(*inner.relations, *facts.relations),
-            functions=(*inner.functions, *facts.functions),
-            operators=(*inner.operators, *facts.operators),
-            settings=(*inner.settings, *facts.settings),
-            executes=facts.executes,
-            fetches=facts.fetches,
-            prepares="",
-            declares="",
-            utility=True,
-            explain_analyze=facts.explain_analyze,
-            writes=inner.writes and bool(facts.executes) and (facts.tag != "EXPLAIN" or facts.explain_analyze),
-        )
-        return made, body
+        return with_body(facts, text)
 
 
 class Reshaped:
@@ -309,9 +296,13 @@ class Reshaped:
         self._catalog = catalog
         self.epoch = catalog.epoch
         self.builtin, self.volatile, self.sensitive = catalog.builtin, catalog.volatile, catalog.sensitive
+        self.callable = catalog.callable
 
     def resolve(self, schema: str, name: str, search_path: str, role: str) -> RelationInfo | None:
         return None
+
+    def candidates(self, schema: str, name: str, search_path: str, role: str) -> tuple[RelationInfo, ...]:
+        return ()
 
     def named(self, name: str) -> bool:
         return True

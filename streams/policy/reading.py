@@ -7,15 +7,15 @@ named for all of them. Source: PostgreSQL's parsenodes.h, as libpg_query's proto
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from postgast import pg_query_pb2 as pb
 
+from taprail.streams.policy.named import STAR, Column, Reading, Touch
 from taprail.streams.policy.tags import tag_of
+from taprail.streams.policy.utilities import TARGETS, UTILITIES, has, is_on, targets
 
-STAR = "*"
 # Nodes that hold no other node.
 _LEAVES = {
     None,
@@ -40,59 +40,19 @@ _PASSING = {
     "CoalesceExpr",
 }  # what is in them is compared as a whole
 _FOLDING = {"lower", "upper", "btrim"}
-_WORDS = re.compile(r"(?<=[a-z])(?=[A-Z])")
 
 
-class Touch(NamedTuple):
-    """A relation that is named, and what is done to it. `filtered`: a condition on a column says to which rows."""
-
-    schema: str
-    name: str
-    verb: str
-    filtered: bool
-
-
-class Column(NamedTuple):
-    """A column as it is written: the name or alias before it, '' for none; `name` may be `*`."""
-
-    of: str
-    name: str
-
-
-class Reading:
-    """What one statement does.
-
-    kinds       command tags of everything in it: those of CTEs, of what EXPLAIN ANALYZE, COPY and PREPARE hold, too
-    written     columns that an INSERT or UPDATE gives values
-    conditions  columns that a WHERE, ON or HAVING looks at
-    probes      those of them that are compared otherwise than for equality, so that values can be found by asking
-    alters      what an ALTER TABLE does, as `DROP COLUMN`
-    """
-
-    def __init__(self) -> None:
-        self.kinds: dict[str, None] = {}
-        self.touches: dict[Touch, None] = {}
-        self.aliases: dict[str, set[str]] = {}  # what stands for which relation's name
-        self.columns: dict[Column, None] = {}
-        self.written: dict[Column, None] = {}
-        self.conditions: dict[Column, None] = {}
-        self.probes: dict[Column, None] = {}
-        self.alters: dict[str, None] = {}
-        self.privileges: dict[str, None] = {}
-        self.grantees: dict[str, None] = {}
-        self.role_options: dict[str, None] = {}
-        self.definer = False
-        self.limited = False
-
-
-def read(node: Any) -> Reading:
-    """`node` is a RawStmt's `stmt`, or what was prepared or declared."""
+def read(node: Any, arguments: Sequence[Any] = ()) -> Reading:
+    """`node` is a RawStmt's `stmt`, or what was prepared or declared; `arguments` are what EXECUTE passes to it."""
     kind = str(node.WhichOneof("node") or "")
     reading = Reading()
     if not kind:
         return reading
     statement = getattr(node, kind)
-    _Pass(reading).top(kind, statement)
+    reader = _Pass(reading)
+    reader.top(kind, statement)
+    for argument in arguments:
+        reader.child(argument, _Where())
     if kind == "select_stmt":
         reading.limited = bool(statement.HasField("limit_count"))
     return reading
@@ -115,67 +75,111 @@ class _Pass:
         """A statement as a whole: a utility's own names first, then whatever it holds."""
         self.found.kinds[tag_of(kind, statement)] = None
         if kind == "explain_stmt":
-            if any(_is_on(option.def_elem) for option in statement.options if option.def_elem.defname == "analyze"):
-                self._nested(statement.query)
-            else:
-                inner = read(statement.query)  # it doesn't run: what it would read is what the plan tells about
-                for touch in inner.touches:
-                    self.found.touches[touch._replace(verb="read")] = None
-            return
-        if kind == "drop_stmt":
-            for item in statement.objects:
-                self._dropped(item)
-        if reader := _UTILITIES.get(kind):
+            return self._explain(statement)
+        if reader := UTILITIES.get(kind):
             reader(self.found, statement)
-        skip = _TARGETS.get(kind, "")
-        if skip and _has(statement, skip):
-            verb = _verb(kind, statement)
-            for relation in _relations(getattr(statement, skip)):
-                self._touch(relation, verb, verb != "read")
+        for relation, verb in targets(kind, statement):
+            self._touch(relation, verb, verb != "read")
+        if kind == "create_schema_stmt":  # each of its elements is a statement
+            for element in statement.schema_elts:
+                self._nested(element)
+            return
+        skip = TARGETS.get(kind, "")
         self.walk(statement, _Where(), *((skip, "objects") if kind == "grant_stmt" else (skip,)))
+
+    def _explain(self, statement: Any) -> None:
+        """What doesn't run is read, for that is what the plan tells about; planning may call functions."""
+        if any(is_on(option.def_elem) for option in statement.options if option.def_elem.defname == "analyze"):
+            return self._nested(statement.query)
+        inner = read(statement.query)
+        self.found.touches = {touch._replace(verb="read"): None for touch in inner.touches}
+        self.found.dotted, self.found.outputs, self.found.aliases = inner.dotted, inner.outputs, inner.aliases
 
     def _nested(self, node: Any) -> None:
         kind = str(node.WhichOneof("node") or "")
         if kind:
             self.top(kind, getattr(node, kind))
 
-    def _dropped(self, item: Any) -> None:
-        """Of DROP's objects, by their names without arguments."""
-        names = [part.string.sval for part in item.list.items if part.HasField("string")]
-        if not names and item.HasField("string"):
-            names = [item.string.sval]
-        if names:
-            self.found.touches[Touch(names[-2] if len(names) > 1 else "", names[-1], "drop", True)] = None
-
     def _touch(self, relation: Any, verb: str, filtered: bool) -> None:
         self.found.touches[Touch(relation.schemaname, relation.relname, verb, filtered)] = None
         alias = relation.alias.aliasname if relation.HasField("alias") else relation.relname
-        self.found.aliases.setdefault(alias, set()).add(relation.relname)
+        self._stands_for(alias, [relation.relname])
+        if relation.alias.colnames:  # its columns have other names here
+            self.found.columns[Column(alias, STAR)] = None
+
+    def _stands_for(self, alias: str, relations: Iterable[str]) -> None:
+        self.found.aliases.setdefault(alias, set()).update(relations)
 
     # The tree -------------------------------------------------------------------------------------------------------
 
     def walk(self, message: Any, where: _Where, *skip: str) -> None:
         kind = message.DESCRIPTOR.name
         if kind == "LockingClause":
-            return
+            return self._lock(message)
         if kind == "RangeVar":
-            if message.schemaname or message.relname not in where.hidden:
-                self._touch(message, "read", where.filtered)
-            return
+            return self._relation(message, where)
         if kind == "SelectStmt":
             self._select(message, where)
         elif kind in _WRITING:
             self._write(kind, message, where)
         elif kind == "JoinExpr":
-            self._fields(message, where, "quals")
-            self._condition(message, "quals", where)
+            self._join(message, where)
         elif kind == "A_Expr":
             self._expression(message, where)
         elif kind == "RangeSubselect":
+            self._gives(message.alias, _outputs(message.subquery.select_stmt))
             self._fields(message, where)
         else:
-            equal = where.equal if kind in _PASSING else _is_equality(kind, message)
-            self._fields(message, where._replace(filtered=False, equal=equal), *skip)
+            self._other(kind, message, where._replace(filtered=False), *skip)
+
+    def _other(self, kind: str, message: Any, where: _Where, *skip: str) -> None:
+        if kind == "RangeFunction":
+            named = {item.column_def.colname for item in message.coldeflist}
+            self._gives(message.alias, named or {STAR})
+        elif kind == "A_Indirection":
+            for item in message.indirection:
+                if item.HasField("string"):
+                    self.found.dotted[Column("", item.string.sval)] = None
+        elif kind == "FuncCall":
+            self._condition(message, "agg_filter", where)
+            skip = (*skip, "agg_filter")
+            if message.funcname[-1].string.sval in _FOLDING and len(message.args) == 1:
+                return self._fields(message, where, *skip)  # it is compared as what it is made of
+        equal = where.equal if kind in _PASSING else _is_equality(kind, message)
+        self._fields(message, where._replace(equal=equal), *skip)
+
+    def _relation(self, message: Any, where: _Where) -> None:
+        if message.schemaname or message.relname not in where.hidden:
+            return self._touch(message, "read", where.filtered)
+        given = self.found.outputs.get(message.relname, {STAR})
+        if message.HasField("alias"):
+            self._gives(message.alias, given)
+
+    def _gives(self, alias: Any, outputs: set[str]) -> None:
+        """What stands under this alias in FROM has these columns, under other names where the alias says so."""
+        if alias.aliasname:
+            named = {item.string.sval for item in alias.colnames}
+            self.found.outputs.setdefault(alias.aliasname, set()).update(named or outputs)
+
+    def _join(self, message: Any, where: _Where) -> None:
+        self._fields(message, where, "quals", "using_clause")
+        self._condition(message, "quals", where)
+        same = [item.string.sval for item in message.using_clause]
+        for name in [STAR] if message.is_natural else same:  # what is common isn't known here
+            self.found.columns[Column("", name)] = self.found.conditions[Column("", name)] = None
+        for alias in (message.alias, message.join_using_alias):
+            if alias.aliasname:
+                self._stands_for(alias.aliasname, _names_below(message))
+                if alias.colnames:
+                    self.found.columns[Column(alias.aliasname, STAR)] = None
+
+    def _lock(self, message: Any) -> None:
+        """FOR UPDATE and its like, of these or of all that was read."""
+        aliases = [item.range_var.relname for item in message.locked_rels]
+        names = {name for alias in aliases for name in self.found.aliases.get(alias, ())}
+        for touch in [touch for touch in self.found.touches if touch.verb == "read"]:
+            if not aliases or touch.name in names:
+                self.found.touches[touch._replace(verb="lock", filtered=True)] = None
 
     def _fields(self, message: Any, where: _Where, *skip: str) -> None:
         for field, value in message.ListFields():
@@ -188,6 +192,11 @@ class _Pass:
                 which = child.WhichOneof("node")
                 if which not in _LEAVES:
                     self._child(which, child, where)
+
+    def child(self, node: Any, where: _Where) -> None:
+        which = node.WhichOneof("node")
+        if which not in _LEAVES:
+            self._child(which, node, where)
 
     def _child(self, which: str, child: Any, where: _Where) -> None:
         if which == "column_ref":
@@ -236,14 +245,32 @@ class _Pass:
             self.found.kinds.update(dict.fromkeys(each.upper() for each in verbs))
         for each in verbs:
             self._touch(message.relation, each, filtered or each == "insert")
+        if verb == "merge":
+            self._merge_without_source(message)
+        if message.HasField("returning_clause"):
+            self._returning(message, filtered)
         self._written(verb, message)
         for source in ("from_clause", "using_clause", "source_relation"):
-            if _has(message, source):
+            if has(message, source):
                 self._field(message, source, where._replace(filtered=filtered))
-        if _has(message, clause):
+        if has(message, clause):
             self._condition(message, clause, where)
         done = ("relation", "from_clause", "using_clause", "source_relation", clause, "with_clause")
         self._fields(message, where._replace(filtered=False), *done)
+
+    def _merge_without_source(self, message: Any) -> None:
+        """WHEN NOT MATCHED BY SOURCE: to these rows the join's condition says nothing."""
+        for item in message.merge_when_clauses:
+            when = item.merge_when_clause
+            if when.match_kind == pb.MERGE_WHEN_NOT_MATCHED_BY_SOURCE and when.command_type in _MERGED:
+                self._touch(message.relation, _MERGED[when.command_type], has_condition(when, "condition"))
+
+    def _returning(self, message: Any, filtered: bool) -> None:
+        """What was written is read; `old` and `new`, or what WITH calls them, are its rows."""
+        self._touch(message.relation, "read", filtered)
+        options = [item.returning_option.value for item in message.returning_clause.options]
+        for alias in ("old", "new", *options):
+            self._stands_for(alias, [message.relation.relname])
 
     def _written(self, verb: str, message: Any) -> None:
         """Columns that get values; all of them where an INSERT names none."""
@@ -253,6 +280,7 @@ class _Pass:
             given = [item.res_target.name for item in message.cols] or [STAR]
             if changed := message.on_conflict_clause.target_list:
                 self.found.kinds["UPDATE"] = None
+                self._stands_for("excluded", [message.relation.relname])
                 self._touch(message.relation, "update", True)
                 given += [item.res_target.name for item in changed]
         for when in message.merge_when_clauses if verb == "merge" else ():
@@ -273,6 +301,8 @@ class _Pass:
             query = item.common_table_expr.ctequery
             which = query.WhichOneof("node")
             self.walk(getattr(query, which), _Where(hidden))
+            renamed = {column.string.sval for column in item.common_table_expr.aliascolnames}
+            self.found.outputs.setdefault(name, set()).update(renamed or _outputs(query.select_stmt))
             hidden = hidden | {name}
         return hidden
 
@@ -287,6 +317,8 @@ class _Pass:
         names = [part.string.sval if part.HasField("string") else STAR for part in reference.fields]
         column = Column(names[-2] if len(names) > 1 else "", names[-1])
         self.found.columns[column] = None
+        if column.of and column.name != STAR:
+            self.found.dotted[column] = None
         if where.condition:
             self.found.conditions[column] = None
             if not where.equal:
@@ -294,19 +326,22 @@ class _Pass:
 
 
 def _is_equality(kind: str, message: Any) -> bool:
-    """`IS NULL`, `lower(x)`, and `x IN (SELECT ...)`, which has no operator, or `= ANY (SELECT ...)`."""
+    """`IS NULL`, and `x IN (SELECT ...)`, which has no operator, or `= ANY (SELECT ...)`."""
     if kind == "SubLink":
         return not message.oper_name or message.oper_name[-1].string.sval == "="
-    return kind == "NullTest" or (kind == "FuncCall" and message.funcname[-1].string.sval in _FOLDING)
+    return kind == "NullTest"
 
 
 def has_condition(message: Any, clause: str) -> bool:
     """Whether the clause says anything of a row: `WHERE true` and `WHERE 1 = 1` don't."""
-    return _has(message, clause) and _names_a_column(getattr(message, clause))
+    return has(message, clause) and _names_a_column(getattr(message, clause))
 
 
 def _names_a_column(message: Any) -> bool:
-    if message.DESCRIPTOR.name in ("ColumnRef", "CurrentOfExpr"):
+    name = message.DESCRIPTOR.name
+    if name == "ColumnRef":  # `EXISTS (SELECT * FROM x)` says nothing of a row
+        return not message.fields[-1].HasField("a_star")
+    if name == "CurrentOfExpr":
         return True
     for field, value in message.ListFields():
         if field.message_type is not None:
@@ -316,159 +351,27 @@ def _names_a_column(message: Any) -> bool:
     return False
 
 
-# Utilities ------------------------------------------------------------------------------------------------------------
-
-# The field that names what a utility works on.
-_TARGETS = {
-    "truncate_stmt": "relations",
-    "copy_stmt": "relation",
-    "create_stmt": "relation",
-    "create_table_as_stmt": "into",
-    "view_stmt": "view",
-    "create_seq_stmt": "sequence",
-    "alter_seq_stmt": "sequence",
-    "alter_table_stmt": "relation",
-    "rename_stmt": "relation",
-    "alter_object_schema_stmt": "relation",
-    "index_stmt": "relation",
-    "create_trig_stmt": "relation",
-    "rule_stmt": "relation",
-    "create_policy_stmt": "table",
-    "alter_policy_stmt": "table",
-    "refresh_mat_view_stmt": "relation",
-    "create_foreign_table_stmt": "base_stmt",
-    "lock_stmt": "relations",
-    "vacuum_stmt": "rels",
-    "cluster_stmt": "relation",
-    "reindex_stmt": "relation",
-}
-_CREATING = {"create_stmt", "create_table_as_stmt", "view_stmt", "create_seq_stmt", "create_foreign_table_stmt"}
-_VERBS = {"truncate_stmt": "truncate", "lock_stmt": "lock", "vacuum_stmt": "maintain", "cluster_stmt": "maintain",
-          "reindex_stmt": "maintain", "refresh_mat_view_stmt": "maintain"}  # fmt: skip
+def _outputs(query: Any) -> set[str]:
+    """The names of a query's columns, `*` where some aren't in its text."""
+    while query.HasField("larg"):
+        query = query.larg
+    if not query.target_list:
+        return {STAR}
+    found = set()
+    for item in query.target_list:
+        target = item.res_target
+        if target.name:
+            found.add(target.name)
+        elif target.val.HasField("column_ref"):
+            last = target.val.column_ref.fields[-1]
+            found.add(last.string.sval if last.HasField("string") else STAR)
+    return found
 
 
-def _verb(kind: str, statement: Any) -> str:
-    if kind == "copy_stmt":
-        return "insert" if statement.is_from else "read"
-    return "create" if kind in _CREATING else _VERBS.get(kind, "alter")
-
-
-def _relations(value: Any) -> list[Any]:
-    """The RangeVars that a field names."""
-    if not hasattr(value, "DESCRIPTOR"):
-        return [relation for child in value for relation in _relations(child)]
-    name = value.DESCRIPTOR.name
-    if name == "Node":
-        which = value.WhichOneof("node")
-        return _relations(getattr(value, which)) if which else []
-    if name == "RangeVar":
-        return [value]
-    inner = {"IntoClause": "rel", "VacuumRelation": "relation", "CreateStmt": "relation"}.get(name, "")
-    return [getattr(value, inner)] if inner and value.HasField(inner) else []
-
-
-def _has(message: Any, field: str) -> bool:
-    descriptor = message.DESCRIPTOR.fields_by_name.get(field)
-    if descriptor is None:
-        return False
-    return bool(getattr(message, field)) if descriptor.is_repeated else bool(message.HasField(field))
-
-
-def _is_on(option: Any) -> bool:
-    value = option.arg
-    if value.HasField("string"):
-        return value.string.sval.lower() not in ("off", "false", "0", "no")
-    return not value.HasField("integer") or value.integer.ival != 0
-
-
-def _copy(found: Reading, statement: Any) -> None:
-    """COPY of a relation names its columns, or all of them."""
-    if statement.HasField("relation"):
-        name = statement.relation.relname
-        named = [Column(name, item.string.sval) for item in statement.attlist] or [Column(name, STAR)]
-        (found.written if statement.is_from else found.columns).update(dict.fromkeys(named))
-
-
-def _alter_table(found: Reading, statement: Any) -> None:
-    for item in statement.cmds:
-        name = pb.AlterTableType.Name(item.alter_table_cmd.subtype).removeprefix("AT_")
-        found.alters[_WORDS.sub(" ", name).upper()] = None
-        _role(found.grantees, item.alter_table_cmd.newowner)
-
-
-def _grant(found: Reading, statement: Any) -> None:
-    names = [item.access_priv.priv_name.upper() for item in statement.privileges]
-    found.privileges.update(dict.fromkeys(names or ["ALL"]))
-    for item in statement.grantees:
-        _role(found.grantees, item.role_spec)
-    if statement.objtype == pb.OBJECT_TABLE and statement.targtype == pb.ACL_TARGET_OBJECT:
-        for item in statement.objects:
-            found.touches[Touch(item.range_var.schemaname, item.range_var.relname, "grant", True)] = None
-
-
-def _grant_role(found: Reading, statement: Any) -> None:
-    found.privileges.update(dict.fromkeys(f"ROLE {item.access_priv.priv_name}" for item in statement.granted_roles))
-    for item in statement.grantee_roles:
-        _role(found.grantees, item.role_spec)
-
-
-def _role_options(found: Reading, statement: Any) -> None:
-    """As `SUPERUSER`, `NOCREATEROLE`, `PASSWORD`; membership is `MEMBER`."""
-    for item in statement.options:
-        option = item.def_elem
-        name = _OPTIONS.get(option.defname, option.defname.upper())
-        off = option.arg.HasField("boolean") and not option.arg.boolean.boolval
-        found.role_options["NO" + name if off else name] = None
-
-
-_OPTIONS = {"isreplication": "REPLICATION", "canlogin": "LOGIN", "rolemembers": "MEMBER", "addroleto": "MEMBER",
-            "adminmembers": "MEMBER", "connectionlimit": "CONNECTION LIMIT", "validUntil": "VALID UNTIL"}  # fmt: skip
-
-
-def _function(found: Reading, statement: Any) -> None:
-    for item in statement.options:
-        option = item.def_elem
-        if option.defname == "security" and option.arg.boolean.boolval:
-            found.definer = True
-
-
-def _drop_named(field: str) -> Callable[[Reading, Any], None]:
-    """DROP of what isn't in a schema."""
-
-    def drop(found: Reading, statement: Any) -> None:
-        named = getattr(statement, field)
-        for name in [named] if isinstance(named, str) else [item.role_spec.rolename for item in named]:
-            found.touches[Touch("", name, "drop", True)] = None
-
-    return drop
-
-
-def _owner(found: Reading, statement: Any) -> None:
-    found.alters["CHANGE OWNER"] = None
-    _role(found.grantees, statement.newowner)
-
-
-def _role(into: dict[str, None], role: Any) -> None:
-    if role.roletype == pb.ROLESPEC_PUBLIC:
-        into["PUBLIC"] = None
-    elif role.roletype == pb.ROLESPEC_CSTRING:
-        into[role.rolename] = None
-    elif role.roletype:
-        into[pb.RoleSpecType.Name(role.roletype).removeprefix("ROLESPEC_")] = None
-
-
-_UTILITIES: dict[str, Callable[[Reading, Any], None]] = {
-    "copy_stmt": _copy,
-    "alter_table_stmt": _alter_table,
-    "grant_stmt": _grant,
-    "grant_role_stmt": _grant_role,
-    "alter_default_privileges_stmt": lambda found, statement: _grant(found, statement.action),
-    "create_role_stmt": _role_options,
-    "alter_role_stmt": _role_options,
-    "create_function_stmt": _function,
-    "alter_owner_stmt": _owner,
-    "dropdb_stmt": _drop_named("dbname"),
-    "drop_role_stmt": _drop_named("roles"),
-    "drop_table_space_stmt": _drop_named("tablespacename"),
-    "drop_subscription_stmt": _drop_named("subname"),
-}
+def _names_below(join: Any) -> Iterable[str]:
+    """The relations of a join."""
+    for side in (join.larg, join.rarg):
+        if side.HasField("join_expr"):
+            yield from _names_below(side.join_expr)
+        elif side.HasField("range_var"):
+            yield side.range_var.relname

@@ -24,7 +24,8 @@ from taprail.streams.policy import sql, verdicts
 from taprail.streams.policy.decision import Case, RuleSettings
 from taprail.streams.policy.describe import describe
 from taprail.streams.policy.facts import facts_of
-from taprail.streams.policy.reading import STAR, read
+from taprail.streams.policy.named import STAR
+from taprail.streams.policy.reading import read
 
 FIELDS = (
     "normalized", "fingerprint", "tag", "writes", "environment", "server", "database", "role", "client",
@@ -60,6 +61,10 @@ class RecordedCatalog:
             return self._relations.get((schema, name))
         return next((info for (_, known), info in self._relations.items() if known == name), None)
 
+    def candidates(self, schema: str, name: str, search_path: str, role: str) -> tuple[RelationInfo, ...]:
+        found = self.resolve(schema, name, search_path, role)
+        return () if found is None else (found,)
+
     def named(self, name: str) -> bool:
         return False
 
@@ -67,7 +72,10 @@ class RecordedCatalog:
         return None
 
     def builtin(self, function: str) -> bool:
-        return function.rpartition(".")[0] in ("", "pg_catalog")
+        return function.startswith("operator ") or function.rpartition(".")[0] in ("", "pg_catalog")
+
+    def callable(self, name: str) -> bool:
+        return False
 
     def volatile(self, function: str) -> bool:
         return False

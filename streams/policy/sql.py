@@ -24,6 +24,8 @@ _PARAMETER = re.compile(r"\$(\d+)")
 _LITERALS = frozenset(pb.Token.Value(name) for name in ("SCONST", "USCONST", "BCONST", "XCONST", "ICONST", "FCONST"))
 _COMMENTS = frozenset(pb.Token.Value(name) for name in ("SQL_COMMENT", "C_COMMENT"))
 _SETTING_OWNERS = frozenset(pb.Token.Value(name) for name in ("SYSTEM_P", "ROLE", "USER", "DATABASE"))
+# What follows UESCAPE is a string to the scanner, and decides what a name is.
+_ESCAPED_NAME = re.compile(r"\buescape\b", re.IGNORECASE)
 _shapes = Shapes()
 _ALTER, _SET, _TO, _EQUALS = pb.ALTER, pb.SET, pb.TO, pb.ASCII_61
 
@@ -84,6 +86,11 @@ def normalise(text: str) -> str:
     if len(text) > sizes.LONG_CHARACTERS:
         return _beginning(text)
     return _normalised(text)[0]
+
+
+def literals_are_values(text: str) -> bool:
+    """Whether texts that are equal but for their literals say the same: `U&"…" UESCAPE '!'` is a name made of one."""
+    return _ESCAPED_NAME.search(text) is None
 
 
 def _beginning(text: str) -> str:

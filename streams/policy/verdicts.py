@@ -17,56 +17,29 @@ from taprail.streams.policy.sizes import LONG_CHARACTERS, TEXT_BYTES_KEPT
 GRANT_SECONDS = 900  # how long an approval lasts that isn't used at once, unless a policy says otherwise
 _PLANNED = frozenset({"SELECT", "INSERT", "UPDATE", "DELETE", "MERGE"})
 _MAKING = ("CREATE TABLE", "CREATE VIEW", "CREATE MATERIALIZED VIEW", "CREATE SEQUENCE", "SELECT INTO", "DROP ")
-# Functions that are volatile and write nothing that a change feed shows; large objects aren't in one.
+# PostgreSQL's own functions (and those of extensions that only compute) that are volatile and write nothing that a
+# change feed shows; large objects aren't in one.
 _HARMLESS = frozenset(
     {
-        "random",
-        "clock_timestamp",
-        "timeofday",
-        "pg_sleep",
-        "nextval",
-        "setval",
-        "set_config",
-        "gen_random_uuid",
-        "uuidv4",
-        "uuidv7",
-        "random_normal",
-        "setseed",
-        "pg_notify",
-        "currval",
-        "lastval",
-        "pg_cancel_backend",
-        "pg_backend_pid",
-        "pg_is_in_recovery",
-        "pg_try_advisory_lock",
-        "pg_advisory_lock",
-        "pg_advisory_unlock",
-        "pg_advisory_unlock_all",
-        "pg_advisory_xact_lock",
-        "pg_try_advisory_xact_lock",
-        "pg_table_size",
-        "pg_total_relation_size",
-        "pg_relation_size",
-        "pg_database_size",
-        "pg_size_pretty",
-        "pg_indexes_size",
-        "lo_close",
-        "lo_creat",
-        "lo_create",
-        "lo_from_bytea",
-        "lo_lseek",
-        "lo_lseek64",
-        "lo_open",
-        "lo_put",
-        "lo_tell",
-        "lo_tell64",
-        "lo_truncate",
-        "lo_truncate64",
-        "lo_unlink",
-        "loread",
-        "lowrite",
+        "array_sample", "array_shuffle", "bernoulli", "clock_timestamp", "current_query", "currval", "lastval",
+        "nextval", "random", "random_normal", "setseed", "setval", "system", "timeofday", "set_config", "txid_status",
+        "uuidv4", "uuidv7", "gen_random_bytes", "gen_random_uuid", "gen_salt", "pgp_pub_encrypt",
+        "pgp_pub_encrypt_bytea", "pgp_sym_encrypt", "pgp_sym_encrypt_bytea", "lo_close", "lo_creat", "lo_create",
+        "lo_from_bytea", "lo_get", "lo_lseek", "lo_lseek64", "lo_open", "lo_put", "lo_tell", "lo_tell64", "lo_truncate",
+        "lo_truncate64", "lo_unlink", "loread", "lowrite", "pg_advisory_lock", "pg_advisory_lock_shared",
+        "pg_advisory_unlock", "pg_advisory_unlock_all", "pg_advisory_unlock_shared", "pg_advisory_xact_lock",
+        "pg_advisory_xact_lock_shared", "pg_try_advisory_lock", "pg_try_advisory_lock_shared",
+        "pg_try_advisory_xact_lock", "pg_try_advisory_xact_lock_shared", "pg_available_wal_summaries", "pg_backend_pid",
+        "pg_blocking_pids", "pg_cancel_backend", "pg_collation_actual_version", "pg_database_collation_actual_version",
+        "pg_database_size", "pg_hba_file_rules", "pg_ident_file_mappings", "pg_indexes_size",
+        "pg_isolation_test_session_is_blocked", "pg_jit_available", "pg_lock_status", "pg_notification_queue_usage",
+        "pg_notify", "pg_prepared_xact", "pg_relation_size", "pg_safe_snapshot_blocking_pids", "pg_sequence_last_value",
+        "pg_size_pretty", "pg_sleep", "pg_sleep_for", "pg_sleep_until", "pg_stat_have_stats", "pg_table_size",
+        "pg_tablespace_size", "pg_total_relation_size", "pg_wal_summary_contents",
     }
-)
+)  # fmt: skip
+_HARMLESS_PREFIXES = ("pg_control_", "pg_current_", "pg_get_", "pg_is_", "pg_last_", "pg_partition_", "pg_show_",
+                      "pg_stat_get_", "pg_xact_", "uuid_generate_")  # fmt: skip
 
 
 class Pending(NamedTuple):
@@ -187,12 +160,21 @@ def judged(facts: Facts, relations: tuple[RelationInfo | None, ...]) -> list[Rel
 
 def may_write(facts: Facts, catalog: Catalog) -> bool:
     """Whether a change feed may show something of it, so that it must carry a mark."""
-    writes = facts.writes or bool(facts.executes) or any(_writing(name, catalog) for name in facts.functions)
+    writes = bool(facts.executes) or writes_itself(facts, catalog)
     return writes and not facts.prepares  # PREPARE runs nothing, and the server keeps its text, mark and all
 
 
+def writes_itself(facts: Facts, catalog: Catalog) -> bool:
+    """Whether its text, or that of what it executes, may change something; the functions that it calls included."""
+    called = (*facts.functions, *(f"operator {name}" for name in facts.operators))
+    return facts.writes or any(_writing(name, catalog) for name in called)
+
+
 def _writing(function: str, catalog: Catalog) -> bool:
-    return catalog.volatile(function) and function.rpartition(".")[2] not in _HARMLESS
+    if not catalog.builtin(function):
+        return True
+    name = function.rpartition(".")[2]
+    return catalog.volatile(function) and name not in _HARMLESS and not name.startswith(_HARMLESS_PREFIXES)
 
 
 def _lineage(normalised: str, relations: tuple[RelationInfo | None, ...]) -> tuple[str, ...]:

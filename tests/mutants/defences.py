@@ -25,6 +25,7 @@ CACHE = ("tests/streams/policy/test_verdict_cache.py",)
 FOLLOWS = ("tests/streams/policy/test_verdicts_follow_the_session.py",)
 TOKENS = ("tests/connectors/oidc/test_tokens_attacked.py",)
 LARGE = ("tests/streams/policy/test_large_texts.py",)
+ATTACKED = ("tests/streams/policy/test_facts_attacked.py",)
 STARTUP = (f"{_TESTS}startup_options.py", f"{_TESTS}tap_at_the_wire.py")
 SPOOL = ("tests/connectors/spool/test_spool.py",)
 SHAPES = ("tests/streams/policy/test_shapes.py",)
@@ -155,7 +156,8 @@ MUTANTS = [
     Mutant("verdicts by epoch", "a verdict on an older catalog", "streams/policy/guard.py",
         "if shelf.epoch != catalog.epoch:", "if False:", CACHE),
     Mutant("verdicts by exact text", "SET ROLE of anybody", "streams/policy/guard.py",
-        "if facts.utility or facts.settings:\n            shelf", "if False:\n            shelf", CACHE),
+        "if facts.utility or facts.settings or not sql.literals_are_values(text):\n            shelf",
+        "if False:\n            shelf", CACHE),
     Mutant("a catalog that is behind", "a verdict on tables that changed", "streams/policy/guard.py",
         "        if not catalog.current:", "        if False:", CACHE),
     Mutant("roles by set_config", "somebody else's rights", "streams/policy/safeguards/session_identity.py",
@@ -171,7 +173,7 @@ MUTANTS = [
     Mutant("nobody approves what he can't see", "the end of a long text", "streams/policy/guard.py",
         "approvable = len(text.encode()) <= TEXT_BYTES_KEPT", "approvable = True", LARGE),
     Mutant("WHERE true is no condition", "every row of a table", "streams/policy/reading.py",
-        "return _has(message, clause) and _names_a_column(getattr(message, clause))", "return _has(message, clause)",
+        "return has(message, clause) and _names_a_column(getattr(message, clause))", "return has(message, clause)",
         ("tests/streams/policy/test_reading.py",)),
     Mutant("what can't be answered counts", "a denial whose condition fails", "streams/policy/ruling.py",
         'return (policy.verdict != "allow", failed) if failed else (True, "")', 'return (not failed, "")',
@@ -194,4 +196,20 @@ MUTANTS = [
     Mutant("results of calls are masked", "a large object's bytes", f"{P}answers.py",
         "masked_result(run.plan, answer.calls) if run.plan is not None else None", "None",
         (f"{_TESTS}large_objects.py",)),
+    Mutant("a literal that makes a name", "another column's verdict", "streams/policy/sql.py",
+        "return _ESCAPED_NAME.search(text) is None", "return True", ATTACKED),
+    Mutant("calls behind a dot", "any function, as if it were a column", "streams/policy/guard.py",
+        "if called := calls(reading, session, catalog):", "if called := ():", ("tests/streams/policy/test_dotted.py",)),
+    Mutant("a column is surely one", "a function that another's column hides", "streams/policy/dotted.py",
+        "if not all(_has(info, column.name) for info in infos):", "if False:",
+        ("tests/streams/policy/test_dotted.py",)),
+    Mutant("pg_settings is written by SET", "another search_path than the tap's",
+        "streams/policy/safeguards/session_identity.py",
+        "if any(map(partial(_is_settings, case), case.facts.relations, case.relations)):", "if False:", ATTACKED),
+    Mutant("all that a name may stand for", "what somebody's temporary table hides", "streams/policy/describe.py",
+        "for info in found or (None,):", "for info in found[-1:] or (None,):", ATTACKED),
+    Mutant("policies see the catalog before DDL", "relations without their schemas", "streams/policy/guard.py",
+        "asked = structs.replace(case, catalog=catalog)", "asked = case", ATTACKED),
+    Mutant("what DDL named may be anything", "a table under another name", "streams/policy/describe.py",
+        "elif case.session.reshaped:", "elif False:", ATTACKED),
 ]  # fmt: skip

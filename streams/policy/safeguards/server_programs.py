@@ -57,12 +57,17 @@ _TAGS = frozenset(
 )
 
 
+def reaches_out(function: str) -> bool:
+    """Of a name without a schema."""
+    return function in _FUNCTIONS or function.startswith(_PREFIXES)
+
+
 def judge(case: Case) -> Decision | None:
     for function in case.facts.functions:
         name = function.rpartition(".")[2]
         if name in RUNNERS:
-            return _denied(f"{name} runs a text that nobody has judged")
-        if name in _FUNCTIONS or name.startswith(_PREFIXES):
+            return _denied(f"{name} runs a text, or reads a relation, that only a value names")
+        if reaches_out(name):
             return _denied(f"{name} reaches outside of what is recorded and masked")
     if case.facts.tag in _TAGS:
         return _denied(f"{case.facts.tag} reaches outside of what is recorded and masked")

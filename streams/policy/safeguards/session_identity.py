@@ -6,9 +6,14 @@ text is read (encoding, backslashes) would let the server run something else tha
 
 from __future__ import annotations
 
+from functools import partial
+
+from taprail.schemas.guard import RelationInfo
+from taprail.schemas.records import RelationUse
 from taprail.streams.policy.decision import Case, Decision
 
 RULE = "session-identity"
+_SETTINGS = "pg_settings"
 _ROLES = frozenset({"role", "session_authorization"})
 _READING = frozenset({"standard_conforming_strings", "client_encoding", "backslash_quote", "names"})
 _OTHER = frozenset({"session_replication_role", "event_triggers", "row_security", "local_preload_libraries"})
@@ -21,6 +26,8 @@ def judge(case: Case) -> Decision | None:
         reason = _refused(case, name.lower(), value)
         if reason:
             return Decision("deny", RULE, reason, HINT)
+    if any(map(partial(_is_settings, case), case.facts.relations, case.relations)):
+        return Decision("deny", RULE, "pg_settings is written by SET, which the tap understands", HINT)
     if case.facts.tag in ("ALTER ROLE", "ALTER DATABASE") and case.node.WhichOneof(
         "node",
     ) in (
@@ -29,6 +36,16 @@ def judge(case: Case) -> Decision | None:
     ):
         return Decision("deny", RULE, f"{case.facts.tag} … SET changes other sessions' settings", HINT)
     return None
+
+
+def _is_settings(case: Case, use: RelationUse, info: RelationInfo | None) -> bool:
+    """Whether it writes pg_settings, whose UPDATE is a set_config, or a view of it; or makes such a view."""
+    if use.access != "write" and case.facts.tag != "CREATE VIEW":
+        return False
+    if info is None:
+        return use.name == _SETTINGS and use.schema in ("", "pg_catalog")
+    below = [case.catalog.by_oid(oid) for oid in info.reads]
+    return any(each.name == _SETTINGS and each.schema == "pg_catalog" for each in (info, *below) if each is not None)
 
 
 def _refused(case: Case, name: str, value: str) -> str:

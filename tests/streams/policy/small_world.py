@@ -17,13 +17,14 @@ TABLES = {
     "decoy.customers": "id integer, email integer, note text",
     "public.people": "id integer, email text",
     "public.peoplelog": "id integer, note text",
+    "pg_catalog.pg_settings": "name text, setting text",
 }
 BUILTIN = [
          "now", "lower", "upper", "length", "count", "sum", "min", "max", "avg",
     "coalesce", "row_to_json", "to_json", "string_agg", "hashtext", "set_config",
     "pg_notify", "current_setting", "pg_advisory_lock", "nextval", "setval", "pg_sleep",
     "random", "pg_relation_size", "pg_logical_emit_message", "lo_get", "table_to_xml",
-    "query_to_xml", "pg_read_file", "version", "concat", "unnest",
+    "query_to_xml", "pg_read_file", "version", "concat", "unnest", "ts_stat", "pg_terminate_backend", "generate_series",
 ]  # fmt: skip
 OPERATORS = ["=", "<>", "<", ">", "<=", ">=", "||", "+", "-", "*", "/", "~", "~~", "->>", "->", "@>"]
 VOLATILE = {"set_config", "pg_notify", "nextval", "setval", "pg_sleep", "random", "pg_logical_emit_message", "keep"}

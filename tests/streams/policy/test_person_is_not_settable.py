@@ -20,6 +20,12 @@ class Empty:
     def resolve(self, *_: Any) -> None:
         return None
 
+    def candidates(self, *_: Any) -> tuple[()]:
+        return ()
+
+    def callable(self, _: str) -> bool:
+        return False
+
     def named(self, _: str) -> bool:
         return False
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from taprail.streams.policy import sql
-from taprail.streams.policy.reading import Reading, read
+from taprail.streams.policy.named import Reading
+from taprail.streams.policy.reading import read
 
 
 def reading(text: str) -> Reading:
@@ -73,12 +74,73 @@ def test_every_verb_in_a_statement_is_named(text: str, kinds: list[str]) -> None
         ("VACUUM t", {("t", "maintain", True)}),
         ("LOCK t", {("t", "lock", True)}),
         ("EXPLAIN DELETE FROM t", {("t", "read", False)}),
-        ("SELECT * FROM t FOR UPDATE OF t", {("t", "read", False)}),
+        ("SELECT * FROM t FOR UPDATE OF t", {("t", "read", False), ("t", "lock", True)}),
+        ("SELECT * FROM t x, s FOR SHARE OF x", {("t", "read", False), ("t", "lock", True), ("s", "read", False)}),
+        ("DELETE FROM t WHERE a = 1 RETURNING b", {("t", "delete", True), ("t", "read", True)}),
+        ("DELETE FROM t WHERE EXISTS (SELECT * FROM s)", {("t", "delete", False), ("s", "read", False)}),
+        (
+            "MERGE INTO t USING s ON t.a = s.a WHEN NOT MATCHED BY SOURCE THEN DELETE",
+            {("t", "delete", True), ("t", "delete", False), ("s", "read", True)},
+        ),
+        (
+            "MERGE INTO t USING s ON t.a = s.a WHEN NOT MATCHED BY SOURCE AND t.b < 5 THEN DELETE",
+            {("t", "delete", True), ("s", "read", True)},
+        ),
+        (
+            "INSERT INTO t (a) VALUES (1) ON CONFLICT (a) DO UPDATE SET b = 2",
+            {("t", "insert", True), ("t", "update", True)},
+        ),
+        (
+            "CREATE SCHEMA s CREATE TABLE x (a int) GRANT SELECT ON t TO PUBLIC",
+            {("x", "create", True), ("t", "grant", True)},
+        ),
+        ("DROP DATABASE d", {("d", "drop", True)}),
+        ("DROP ROLE a, b", {("a", "drop", True), ("b", "drop", True)}),
+        ("DROP FUNCTION a.f(int), g", {("a.f", "drop", True), ("g", "drop", True)}),
+        ("DROP TYPE a.t", {("a.t", "drop", True)}),
+        ("DROP TRIGGER x ON hr.staff", {("x", "drop", True), ("hr.staff", "alter", True)}),
+        ("DROP SCHEMA hr CASCADE", {("hr.", "drop", True)}),
         ("WITH t AS (SELECT 1) SELECT * FROM t", set()),
     ],
 )
 def test_what_is_done_to_which_relation(text: str, expected: set[tuple[str, str, bool]]) -> None:
     assert touches(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "columns"),
+    [
+        ("SELECT p FROM pg_authid AS a(o, n, s, p)", {"a.*", "p"}),
+        ("SELECT 1 FROM a JOIN b USING (x)", {"x"}),
+        ("SELECT 1 FROM a NATURAL JOIN b", {"*"}),
+        ("INSERT INTO t VALUES (1)", {"t.*"}),
+        ("INSERT INTO t (a) VALUES (1) ON CONFLICT (a) DO UPDATE SET b = 2", {"t.a", "t.b"}),
+        ("MERGE INTO t USING s ON true WHEN MATCHED THEN UPDATE SET b = 1 WHEN NOT MATCHED THEN INSERT (c) VALUES (1)",
+         {"t.b", "t.c"}),
+        ("GRANT SELECT (salary) ON hr.staff TO bob", {"staff.salary"}),
+        ("CREATE INDEX ON hr.staff (salary, lower(name))", {"staff.salary", "name"}),
+        ("CREATE STATISTICS x ON a, b FROM t", {"a", "b"}),
+        ("ALTER TABLE hr.staff RENAME salary TO x", {"staff.salary"}),
+        ("ALTER TABLE t DROP COLUMN a, ALTER b TYPE int", {"t.a", "t.b"}),
+    ],
+)  # fmt: skip
+def test_every_column_that_a_statement_names(text: str, columns: set[str]) -> None:
+    found = reading(text)
+    assert {f"{c.of}.{c.name}".lstrip(".") for c in (*found.columns, *found.written)} == columns
+
+
+@pytest.mark.parametrize(
+    ("text", "relation"),
+    [
+        ("SELECT j.x FROM (a CROSS JOIN b) AS j", {"j": {"a", "b"}}),
+        ("SELECT j.x FROM a JOIN b USING (x) AS j", {"j": {"a", "b"}}),
+        ("DELETE FROM a RETURNING old.x, new.x", {"old": {"a"}, "new": {"a"}}),
+        ("DELETE FROM a RETURNING WITH (OLD AS o) o.x", {"o": {"a"}}),
+        ("INSERT INTO a VALUES (1) ON CONFLICT (x) DO UPDATE SET x = excluded.x", {"excluded": {"a"}}),
+    ],
+)
+def test_what_an_alias_stands_for(text: str, relation: dict[str, set[str]]) -> None:
+    assert relation.items() <= reading(text).aliases.items()
 
 
 @pytest.mark.parametrize(
@@ -89,6 +151,12 @@ def test_what_is_done_to_which_relation(text: str, expected: set[tuple[str, str,
         ("email = ANY($1)", []),
         ("email::text = 'x'", []),
         ("lower(email) = lower('X')", []),
+        ("lower(email) LIKE 'a%'", ["email"]),
+        ("upper(phone) > '5'", ["phone"]),
+        ("btrim(email, 'x') = 'y'", ["email"]),
+        ("email IN (SELECT x FROM s)", []),
+        ("email = ANY (SELECT x FROM s)", []),
+        ("email > ANY (SELECT x FROM s)", ["email"]),
         ("email IS NULL", []),
         ("email LIKE 'a%'", ["email"]),
         ("email ~ '^a'", ["email"]),
@@ -103,6 +171,24 @@ def test_what_is_done_to_which_relation(text: str, expected: set[tuple[str, str,
 )
 def test_a_probe_is_what_is_compared_otherwise_than_for_equality(where: str, probes: list[str]) -> None:
     assert [c.name for c in reading(f"SELECT 1 FROM t WHERE {where}").probes] == probes
+
+
+def test_a_filter_of_an_aggregate_is_a_condition() -> None:
+    assert [c.name for c in reading("SELECT count(*) FILTER (WHERE email LIKE 'a%') FROM t").probes] == ["email"]
+
+
+@pytest.mark.parametrize(
+    ("text", "settings"),
+    [
+        ("SET SESSION CHARACTERISTICS AS TRANSACTION READ WRITE", {"default_transaction_read_only"}),
+        ("SET TRANSACTION READ WRITE", {"transaction_read_only"}),
+        ("BEGIN READ WRITE", {"transaction_read_only"}),
+        ("BEGIN READ ONLY", set()),
+        ("BEGIN ISOLATION LEVEL SERIALIZABLE", {"transaction_isolation"}),
+    ],
+)
+def test_settings_of_transactions(text: str, settings: set[str]) -> None:
+    assert set(reading(text).settings) == settings
 
 
 @pytest.mark.parametrize(
