@@ -18,12 +18,12 @@ class RelationFacts(Struct, frozen=True):
 
     schema: Annotated[str, Meta(description="As the catalog has it; as written where the catalog doesn't know it.")]
     name: Annotated[str, Meta(description="Without its schema.")]
-    full: Annotated[str, Meta(description="`schema.name`.")]
+    full: Annotated[str, Meta(description="`schema.name`; of DROP SCHEMA the schema alone.")]
     verb: Annotated[
         str,
         Meta(
             description="`read`, `insert`, `update`, `delete`, `truncate`, `create`, `alter`, `drop`, `grant`, `lock` "
-            "or `maintain` (VACUUM, REINDEX, CLUSTER, REFRESH)."
+            "(LOCK, FOR UPDATE) or `maintain` (VACUUM, REINDEX, CLUSTER, REFRESH)."
         ),
     ]
     filtered: Annotated[
@@ -47,7 +47,7 @@ class StatementFacts(Struct, frozen=True):
         Names,
         Meta(
             description="Command tags of everything in it: also of WITH's queries, of what EXPLAIN ANALYZE, COPY, "
-            "PREPARE and EXECUTE run, and MERGE's actions."
+            "PREPARE and EXECUTE run, MERGE's actions, and UPDATE for ON CONFLICT DO UPDATE."
         ),
     ]
     relations: Annotated[tuple[RelationFacts, ...], Meta(description="One for each relation and verb.")]
@@ -58,7 +58,13 @@ class StatementFacts(Struct, frozen=True):
     created: Annotated[Names, Meta(description="Full names of what is created.")]
     dropped: Annotated[Names, Meta(description="Full names of what is dropped, of any type.")]
     unfiltered: Annotated[Names, Meta(description="Full names of what is updated or deleted without a condition.")]
-    columns: Annotated[Names, Meta(description="`schema.relation.column` of all columns that it may name.")]
+    columns: Annotated[
+        Names,
+        Meta(
+            description="`schema.relation.column` of all columns that it may name; all of a relation for `*`, and "
+            "for an INSERT without names."
+        ),
+    ]
     classes: Annotated[Names, Meta(description="Classes of the personal data in those columns.")]
     probes: Annotated[
         Names,
@@ -67,9 +73,19 @@ class StatementFacts(Struct, frozen=True):
             "so that values can be found by asking often."
         ),
     ]
-    functions: Annotated[Names, Meta(description="Functions it calls, with their schemas where written.")]
-    foreign_functions: Annotated[Names, Meta(description="Those of them that aren't PostgreSQL's own.")]
-    settings: Annotated[Names, Meta(description="Settings that SET, RESET or set_config change.")]
+    functions: Annotated[
+        Names,
+        Meta(
+            description="Functions it calls, with their schemas where written; `o.f` and "
+            "`(o).f` call one where there is no such column."
+        ),
+    ]
+    foreign_functions: Annotated[
+        Names, Meta(description="Those of them that aren't PostgreSQL's own; operators, too, as `operator <->`.")
+    ]
+    settings: Annotated[
+        Names, Meta(description="Settings that SET, RESET, set_config or BEGIN change; READ ONLY changes none.")
+    ]
     alters: Annotated[Names, Meta(description="What ALTER TABLE does, as `DROP COLUMN`, `CHANGE OWNER`.")]
     privileges: Annotated[Names, Meta(description="What GRANT or REVOKE names: `SELECT`, `ALL`, `ROLE admin`.")]
     grantees: Annotated[Names, Meta(description="To or from whom, and new owners; `PUBLIC` for everybody.")]
@@ -79,7 +95,7 @@ class StatementFacts(Struct, frozen=True):
     copy: Annotated[str, Meta(description="`in`, `out` or nothing.")]
     writes: Annotated[bool, Meta(description="It may change data or schema, functions that it calls included.")]
     opaque: Annotated[bool, Meta(description="DO, CALL, CREATE FUNCTION: what runs can't be seen in the text.")]
-    limited: Annotated[bool, Meta(description="A SELECT with LIMIT or FETCH FIRST.")]
+    limited: Annotated[bool, Meta(description="A SELECT with LIMIT or FETCH FIRST, whatever the number.")]
     masked: Annotated[bool, Meta(description="It can reach personal data, which this person sees masked.")]
     transaction: Annotated[
         str, Meta(description="`begin`, `commit`, `rollback`, `savepoint` and the like, or nothing.")
