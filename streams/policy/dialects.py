@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, Literal, NamedTuple, cast
 
 import sqlglot
@@ -212,6 +212,7 @@ class _Reader:
 
     def _ends_or_begins(self, tree: exp.Expr) -> str:
         if isinstance(tree, exp.Transaction):
+            self._modes(tree.args.get("modes") or (), lasting=False)
             self._transaction = "begin"
             return "BEGIN"
         if isinstance(tree, exp.Commit):
@@ -219,6 +220,13 @@ class _Reader:
             return "COMMIT"
         self._transaction = "rollback_to" if tree.args.get("savepoint") else "rollback"
         return "ROLLBACK"
+
+    def _modes(self, modes: Iterable[str], lasting: bool) -> None:
+        """READ WRITE switches a setting that keeps a session from writing; READ ONLY changes none."""
+        for mode in modes:
+            if mode.upper() != "READ ONLY":
+                name = "transaction_read_only" if mode.upper() == "READ WRITE" else "transaction_isolation"
+                self.found.settings[f"default_{name}" if lasting else name] = None
 
     def _grant(self, tree: exp.Expr) -> str:
         self._writes = True
@@ -232,7 +240,9 @@ class _Reader:
     def _set(self, tree: exp.Set) -> str:
         for item in tree.expressions:
             kind = str(item.args.get("kind") or "").upper()
-            if kind in ("NAMES", "CHARACTER SET"):
+            if kind == "TRANSACTION":
+                self._modes((mode.name for mode in item.expressions), "SESSION" in self._text.upper())
+            elif kind in ("NAMES", "CHARACTER SET"):
                 self._settings.append((kind.lower(), item.name))
             elif isinstance(item.this, exp.EQ):
                 self._settings.append((item.this.this.name.lower(), item.this.expression.name))

@@ -14,6 +14,7 @@ from postgast import pg_query_pb2 as pb
 from taprail.schemas.guard import Facts, Transaction
 from taprail.schemas.records import RelationUse
 from taprail.streams.policy.tags import UNMARKABLE, tag_of
+from taprail.streams.policy.tree import children
 
 _WRITING = {"InsertStmt", "UpdateStmt", "DeleteStmt", "MergeStmt"}
 _BODIES = {"SelectStmt", *_WRITING}
@@ -50,11 +51,6 @@ _RESHAPING = {
     "alter_type_stmt", "alter_domain_stmt", "create_extension_stmt", "alter_extension_stmt",
     "alter_extension_contents_stmt", "import_foreign_schema_stmt", "drop_user_mapping_stmt",
 }  # fmt: skip
-# Nodes that hold no other node, and nothing that is a fact; None is an empty place in a list.
-_LEAVES = {
-    None, "a_const", "a_star", "bit_string", "boolean", "column_ref", "float", "integer", "param_ref", "set_to_default",
-    "string",
-}  # fmt: skip
 _BETWEEN = {pb.AEXPR_BETWEEN, pb.AEXPR_NOT_BETWEEN, pb.AEXPR_BETWEEN_SYM, pb.AEXPR_NOT_BETWEEN_SYM}
 
 
@@ -75,7 +71,7 @@ class _Walk:
 
     def node(self, message: Any, hidden: frozenset[str], skip: str = "") -> None:
         """`skip` is a field that names what the statement makes, changes or drops."""
-        kind = message.DESCRIPTOR.name
+        kind = type(message).__name__
         if kind == "LockingClause":  # FOR UPDATE OF names what FROM has named already, by its alias
             return
         if kind == "RangeVar":
@@ -98,18 +94,9 @@ class _Walk:
             self._function(message)
         else:
             self.operators.update(dict.fromkeys(operators_of(message)))
-        for field, value in message.ListFields():
-            if field.message_type is None or field.name in (skip, "with_clause"):
-                continue
-            children = value if field.is_repeated else (value,)
-            if field.message_type.name != "Node":
-                for child in children:
-                    self.node(child, hidden)
-                continue
-            for child in children:  # a long list of values is mostly leaves
-                which = child.WhichOneof("node")
-                if which not in _LEAVES:
-                    self.node(getattr(child, which), hidden)
+        for which, child in children(message, (skip, "with_clause")):
+            if which != "column_ref":
+                self.node(getattr(child, which) if which else child, hidden)
 
     def _with(self, message: Any, hidden: frozenset[str]) -> frozenset[str]:
         """Names of a WITH hide relations in the statement's body, and in the queries that come after them."""

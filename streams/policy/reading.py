@@ -14,21 +14,9 @@ from postgast import pg_query_pb2 as pb
 
 from taprail.streams.policy.named import STAR, Column, Reading, Touch
 from taprail.streams.policy.tags import tag_of
+from taprail.streams.policy.tree import LEAVES, children
 from taprail.streams.policy.utilities import TARGETS, UTILITIES, has, is_on, targets
 
-# Nodes that hold no other node.
-_LEAVES = {
-    None,
-    "a_const",
-    "a_star",
-    "bit_string",
-    "boolean",
-    "float",
-    "integer",
-    "param_ref",
-    "set_to_default",
-    "string",
-}
 _WRITING = {"InsertStmt": "insert", "UpdateStmt": "update", "DeleteStmt": "delete", "MergeStmt": "merge"}
 _MERGED = {pb.CMD_INSERT: "insert", pb.CMD_UPDATE: "update", pb.CMD_DELETE: "delete"}
 _PASSING = {
@@ -113,7 +101,7 @@ class _Pass:
     # The tree -------------------------------------------------------------------------------------------------------
 
     def walk(self, message: Any, where: _Where, *skip: str) -> None:
-        kind = message.DESCRIPTOR.name
+        kind = type(message).__name__
         if kind == "LockingClause":
             return self._lock(message)
         if kind == "RangeVar":
@@ -182,20 +170,15 @@ class _Pass:
                 self.found.touches[touch._replace(verb="lock", filtered=True)] = None
 
     def _fields(self, message: Any, where: _Where, *skip: str) -> None:
-        for field, value in message.ListFields():
-            if field.message_type is None or field.name in skip:
-                continue
-            for child in value if field.is_repeated else (value,):
-                if field.message_type.name != "Node":
-                    self.walk(child, where)
-                    continue
-                which = child.WhichOneof("node")
-                if which not in _LEAVES:
-                    self._child(which, child, where)
+        for which, child in children(message, skip):
+            if which:
+                self._child(which, child, where)
+            else:
+                self.walk(child, where)
 
     def child(self, node: Any, where: _Where) -> None:
         which = node.WhichOneof("node")
-        if which not in _LEAVES:
+        if which not in LEAVES:
             self._child(which, node, where)
 
     def _child(self, which: str, child: Any, where: _Where) -> None:
@@ -205,8 +188,13 @@ class _Pass:
             self.walk(getattr(child, which), where)
 
     def _field(self, message: Any, name: str, where: _Where) -> None:
-        """One field only."""
-        self._fields(message, where, *(field.name for field, _ in message.ListFields() if field.name != name))
+        """One field only: a node, several, or a query."""
+        value = getattr(message, name)
+        if not hasattr(value, "DESCRIPTOR"):
+            for node in value:
+                self.child(node, where)
+        elif message.HasField(name):
+            self.child(value, where) if type(value).__name__ == "Node" else self.walk(value, where)
 
     def _condition(self, message: Any, name: str, where: _Where) -> None:
         self._field(message, name, where._replace(condition=True, equal=False, filtered=False))
@@ -225,9 +213,7 @@ class _Pass:
             self._touch(message.into_clause.rel, "create", True)
         for row in message.values_lists:  # of a long list nearly all are constants
             for value in row.list.items:
-                which = value.WhichOneof("node")
-                if which not in _LEAVES:
-                    self._child(which, value, where._replace(filtered=False))
+                self.child(value, where._replace(filtered=False))
         done = ("from_clause", "where_clause", "having_clause", "larg", "rarg", "with_clause", "into_clause",
                 "values_lists")  # fmt: skip
         self._fields(message, where._replace(filtered=False), *done)
@@ -343,12 +329,7 @@ def _names_a_column(message: Any) -> bool:
         return not message.fields[-1].HasField("a_star")
     if name == "CurrentOfExpr":
         return True
-    for field, value in message.ListFields():
-        if field.message_type is not None:
-            children: Iterable[Any] = value if field.is_repeated else (value,)
-            if any(_names_a_column(child) for child in children):
-                return True
-    return False
+    return any(_names_a_column(getattr(child, which) if which else child) for which, child in children(message))
 
 
 def _outputs(query: Any) -> set[str]:
