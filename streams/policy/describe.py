@@ -7,7 +7,7 @@ counts for every relation that has one of this name; a column of an unknown rela
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from functools import lru_cache
 from ipaddress import ip_address, ip_network
 from typing import Any
@@ -117,7 +117,7 @@ def _relation(touch: Touch, info: RelationInfo | None, reading: Reading, case: C
     return made
 
 
-def _columns(touch: Touch, info: RelationInfo | None, written: Iterable[Column], reading: Reading) -> dict[str, None]:
+def _columns(touch: Touch, info: RelationInfo | None, written: Collection[Column], reading: Reading) -> dict[str, None]:
     """Columns of the relation among those that the text names, in the catalog's order."""
     named = {c.name for c in written if not c.of or touch.name in reading.aliases.get(c.of, {c.of})}
     if info is None:
@@ -126,7 +126,7 @@ def _columns(touch: Touch, info: RelationInfo | None, written: Iterable[Column],
     # A row as a whole: `SELECT c FROM customers c`, and what is done to it: `SELECT c.row_to_json FROM customers c`
     whole = whole or any(touch.name in reading.aliases.get(name, ()) for name in named)
     has = {c.name for c in info.columns}
-    whole = whole or any(c.name not in has and touch.name in reading.aliases.get(c.of, ()) for c in reading.dotted)
+    whole = whole or any(c.name not in has and touch.name in reading.aliases.get(c.of, ()) for c in written)
     return {c.name: None for c in info.columns if c.attnum > 0 and (whole or c.name in named)}
 
 

@@ -331,9 +331,11 @@ class _Reader:
         elif isinstance(node, exp.Insert | exp.Update | exp.Delete | exp.Merge):
             self._write(node, where)
         elif isinstance(node, exp.Join):
-            self._fields(node, where, "on")
-            self._condition(node, "on", where)
+            self._join(node, where)
         elif isinstance(node, exp.Subquery):
+            if isinstance(node.this, exp.Table) and node.alias:  # `(a CROSS JOIN b) AS j`
+                names = {table.name for table in node.find_all(exp.Table)}
+                self.found.aliases.setdefault(node.alias, set()).update(names)
             self._fields(node, where)
         else:
             self._expression(node, where)
@@ -358,6 +360,13 @@ class _Reader:
         child = node.args.get(name)
         if isinstance(child, exp.Expr):
             self._walk(child, where._replace(condition=True, equal=False, filtered=False))
+
+    def _join(self, node: exp.Join, where: _Where) -> None:
+        self._fields(node, where, "on", "using")
+        self._condition(node, "on", where)
+        same = [each.name for each in node.args.get("using") or ()]
+        for name in [STAR] if node.method == "NATURAL" else same:  # what is common isn't known here
+            self.found.columns[Column("", name)] = self.found.conditions[Column("", name)] = None
 
     def _select(self, node: exp.Select, where: _Where) -> None:
         into = node.args.get("into")
@@ -403,6 +412,10 @@ class _Reader:
             self._opaque = self._opaque or (not target.db and target.name in where.hidden)  # it writes through a CTE
             for each in verbs:
                 self._touch(target, each, filtered or each == "insert")
+            if node.args.get("returning"):
+                self._touch(target, "read", filtered)
+                for alias in ("old", "new", "deleted", "inserted"):
+                    self.found.aliases.setdefault(alias, set()).add(target.name)
         self._written(node, targets[0] if targets else None)
         # What MySQL's UPDATE joins may be written, and is read.
         names = {target.alias_or_name for target in (targets[:1] if isinstance(node, exp.Update) else targets)}
@@ -454,6 +467,8 @@ class _Reader:
     def _touch(self, table: exp.Table, verb: str, filtered: bool) -> None:
         self.found.touches[Touch(table.db, table.name, verb, filtered)] = None
         self.found.aliases.setdefault(table.alias_or_name, set()).add(table.name)
+        if table.alias_column_names:  # its columns have other names here
+            self.found.columns[Column(table.alias, STAR)] = None
 
     def _column(self, node: exp.Column, where: _Where) -> None:
         column = Column(node.table, STAR if isinstance(node.this, exp.Star) else node.name)

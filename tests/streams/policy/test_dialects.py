@@ -87,6 +87,10 @@ SELECT a FROM t; DELETE FROM s
 """.strip().splitlines()
 # The same in words of their own: what PostgreSQL calls it, and what they do.
 TRANSLATED: list[tuple[Other, str, str]] = [
+    ("mysql", "SELECT 1 FROM customers JOIN people USING (email)", "SELECT 1 FROM customers JOIN people USING (email)"),
+    ("mysql", "SELECT 1 FROM t NATURAL JOIN s", "SELECT 1 FROM t NATURAL JOIN s"),
+    ("mysql", "SELECT c.x FROM patients AS c(a, b, x)", "SELECT c.x FROM patients AS c(a, b, x)"),
+    ("mysql", "DELETE FROM t WHERE a = 1 RETURNING b", "DELETE FROM t WHERE a = 1 RETURNING b"),
     ("mysql", "SELECT `a` FROM `t` WHERE `b` <=> 'x'", "SELECT a FROM t WHERE b IS NOT DISTINCT FROM 'x'"),
     ("mysql", "SELECT a FROM t LIMIT 5", "SELECT a FROM t LIMIT 5"),
     ("tsql", "SELECT TOP 5 a FROM t", "SELECT a FROM t LIMIT 5"),
@@ -267,7 +271,7 @@ def test_what_ships_says_the_same_of_the_same_statement(dialect: Other) -> None:
 
 
 # Functions that mean something in PostgreSQL alone.
-_POSTGRESQL = re.compile(r"set_config|\blo_\w+|\bpg_\w+\(")
+_POSTGRESQL = re.compile(r"\.row_to_json|set_config|\blo_\w+|\bpg_\w+\(")
 
 
 def _in(example: Example, dialect: Dialect) -> Example:
