@@ -404,6 +404,10 @@ class _Reader:
         if isinstance(node, exp.Merge):
             verbs = [name for when in node.args["whens"].expressions if (name := parts.merge_verb(when.args["then"]))]
             self.found.kinds.update(dict.fromkeys(each.upper() for each in verbs))
+            for when in node.args["whens"].expressions:
+                if when.args.get("source") and (name := parts.merge_verb(when.args["then"])):  # the join says nothing
+                    clause = when.args.get("condition")
+                    self._touch(node.this, name, clause is not None and clause.find(exp.Column) is not None)
         if node.meta.get("replaces"):
             verbs.append("delete")
             self.found.kinds["DELETE"] = None
