@@ -57,7 +57,8 @@ class SessionContext:
     prepared: dict[str, str] = field(default_factory=dict)  # SQL-level PREPARE name -> statement text
     cursors: dict[str, str] = field(default_factory=dict)  # DECLAREd cursor -> statement text
     grant: str = ""  # the grant that its role stands on, '' where its person has the role anyway
-    leans_on: str = ""  # the grant that its last statement stood on, of those that needed a lasting one
+    # Lasting grants that what runs, or the open transaction, stands on; one set for all copies of a session's context.
+    leans_on: set[str] = field(default_factory=set)
     reshaped: bool = False  # the open transaction has changed what names stand for, which no catalog shows yet
     kept: Kept = field(default_factory=Kept, init=False, repr=False, compare=False)
 
@@ -246,6 +247,15 @@ class MaskPlan:
         return NULL
 
 
+class Context(Struct, frozen=True):
+    """What of the session decides what a statement says: the path that its names are looked up in, the PREPARE or
+    DECLARE that EXECUTE or FETCH stands for, and the relations that its names stand for."""
+
+    search_path: str
+    stands_for: str
+    relations: tuple[RelationUse, ...]
+
+
 @dataclass(frozen=True)
 class Verdict:
     """What a guard says of one statement.
@@ -264,6 +274,8 @@ class Verdict:
     approval        what lets it run: a grant's id; '' for none
     alone           it is asked for by itself, whatever else of the same message is held
     statements      of a script that is asked for as a whole: how many they are
+    contexts        of such a script: what each of them says in its place
+    touches         full names of all relations that it can touch, also below views; empty where one isn't known
     spends          that grant is for one run, and this is it
     by_policy       a policy has decided, not a safeguard: what access for a time may lift
     estimated_rows  what the planner expects, -1 where it wasn't asked
@@ -299,6 +311,8 @@ class Verdict:
     by_policy: bool = False
     alone: bool = False
     statements: int = 1
+    contexts: tuple[Context, ...] = ()
+    touches: frozenset[str] = frozenset()
     estimated_rows: int = UNKNOWN_ROWS
     lineage: tuple[str, ...] = ()
     relations: tuple[RelationUse, ...] = ()  # facts.relations resolved through the catalog, with their classes
@@ -307,6 +321,22 @@ class Verdict:
     inert: bool = False
     kept: Kept = field(default_factory=Kept, init=False, repr=False, compare=False)
     familiar: Kept = field(default_factory=Kept, init=False, repr=False, compare=False)
+
+
+def context_of(request: Request, verdict: Verdict) -> Context:
+    session, facts = request.session, verdict.facts
+    stands_for = session.prepared.get(facts.executes, "") if facts.executes else ""
+    if facts.fetches:
+        stands_for = session.cursors.get(facts.fetches, "")
+    return Context(session.search_path, stands_for, verdict.relations)
+
+
+def asks_otherwise(now: Verdict, held: Verdict) -> bool:
+    """Whether what was approved as `held` asks others by now, or for more."""
+    if now.action != "hold":
+        return False
+    asked = [(verdict.terms.demands(verdict.approvers), verdict.terms.ticket) for verdict in (now, held)]
+    return asked[0] != asked[1]
 
 
 class Part(Struct, frozen=True):

@@ -71,6 +71,16 @@ class Envelope(Struct, frozen=True):
     ciphertext: bytes
 
 
+class Demand(Struct, frozen=True):
+    """Whose yes one policy wants: `quorum` persons of the groups in `approvers`, one of each with `every_group`, or one
+    of `emergency` alone."""
+
+    approvers: tuple[str, ...]
+    quorum: int = 1
+    every_group: bool = False
+    emergency: tuple[str, ...] = ()
+
+
 class Terms(Struct, frozen=True):
     """What it takes to approve, and what an approval gives.
 
@@ -81,6 +91,7 @@ class Terms(Struct, frozen=True):
     ticket            whoever approves must name a ticket
     grant_seconds     how long an approval lasts that isn't used at once
     remember_seconds  how long equal statements of the role may pass, where whoever approves wants it; 0: never
+    also              what other policies that hold the same statement want as well
     """
 
     mode: Literal["wait", "retry"] = "wait"
@@ -90,6 +101,11 @@ class Terms(Struct, frozen=True):
     ticket: bool = False
     grant_seconds: int = 0
     remember_seconds: int = 0
+    also: tuple[Demand, ...] = ()
+
+    def demands(self, approvers: tuple[str, ...]) -> tuple[Demand, ...]:
+        """All that must be met, `approvers` being who decides on these terms."""
+        return (Demand(approvers, self.quorum, self.every_group, self.emergency), *self.also)
 
 
 class Statement(Struct, frozen=True):

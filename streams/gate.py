@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Protocol
 
 from taprail.schemas.errors import RefusedError
-from taprail.schemas.guard import Durability, Guard, Release, Request, Ticket, Verdict
+from taprail.schemas.guard import Durability, Guard, Release, Request, Ticket, Verdict, asks_otherwise
 from taprail.schemas.records import approval_id_of
 from taprail.streams.approvals.votes import Question, who
 from taprail.streams.approvals.waiter import DecisionDesk
@@ -55,17 +55,19 @@ class TapGate:
         if not release.approved:
             return release
         for each in requests or (request,):
-            if not await self._is_still_so(each, verdict.catalog_epoch):
+            if not await self._is_still_so(each, verdict):
                 reason = "it was approved, but the catalog or the policy has changed since it was held"
                 return Release(False, approval_id, reason, "error", "run it again")
         return release
 
-    async def _is_still_so(self, request: Request, catalog_epoch: int) -> bool:
+    async def _is_still_so(self, request: Request, held: Verdict) -> bool:
+        """Whether nothing is denied or asked for that wasn't when it was held."""
         now = self._guard.judge(request)
         if now.needs_catalog:
             await self.catalog(request)
             now = self._guard.judge(request)
-        return not now.needs_catalog and now.action != "deny" and now.catalog_epoch == catalog_epoch
+        same_catalog = not now.needs_catalog and now.catalog_epoch == held.catalog_epoch
+        return same_catalog and now.action != "deny" and not asks_otherwise(now, held)
 
 
 def _asked(approval_id: str, question: Question, verdict: Verdict) -> Release:

@@ -6,7 +6,6 @@ What a person typed in literals and bind values leaves the tap encrypted only; t
 from __future__ import annotations
 
 import hashlib
-import re
 import time
 from collections.abc import Callable
 from typing import Literal
@@ -17,17 +16,17 @@ from taprail.connectors.spool.spool import Spool
 from taprail.schemas import avro
 from taprail.schemas import mark as marks
 from taprail.schemas.envelope import Sealer
-from taprail.schemas.guard import Request, Result, SessionContext, Ticket, Verdict
+from taprail.schemas.guard import Request, Result, SessionContext, Ticket, Verdict, context_of
 from taprail.schemas.records import Envelope, Outcome, Session, Statement, approval_id_of
 from taprail.streams.approvals.binding import of_equals, of_retry, of_run
 from taprail.streams.encoded import Encoder
+from taprail.streams.policy.passwords import gives_password
 from taprail.streams.policy.sizes import TEXT_BYTES_KEPT
 from taprail.streams.values import Cut, Hashes, Values
 
 HASH_ALGORITHM = "HS256-96"
 # With what is kept of the text, and its beginning normalised, this is less than a record may have.
 VALUES_BYTES_MAX, CUT_BYTES = 192 << 10, 110
-_PASSWORD = re.compile(r"passw(?:or)?d", re.IGNORECASE)
 
 
 def now_us() -> int:
@@ -112,18 +111,26 @@ class SpoolRecorder:
 
     def _values(self, request: Request, verdict: Verdict, purpose: str) -> Envelope | None:
         parameters = request.parameters
-        if (not parameters and request.text == verdict.normalized) or _holds_password(request, verdict):
+        text = request.text if verdict.action != "hold" else _shown(request, verdict)
+        if (not parameters and text == verdict.normalized) or gives_password(text, verdict.facts):
             return None
         if self._hashed and verdict.action != "hold":  # whoever decides must see what about
             found = tuple(None if value is None else self._sealer.hash(value) for value in parameters)
             hashes = Hashes(self._sealer.hash(request.text.encode()), found)
             return Envelope(HASH_ALGORITHM, self._sealer.key_id, "record", purpose, b"", json.encode(hashes))
         kept = _cut(parameters) if parameters else ()
-        return self._sealer.seal(json.encode(_values_of(request.text, kept)), purpose)
+        return self._sealer.seal(json.encode(_values_of(text, kept)), purpose)
 
     def _mark(self, session: SessionContext, sequence: int) -> str:
         mark = marks.Mark(session.tap, self._spool.epoch, sequence, session.server, session.database)
         return marks.render(mark, self._mark_key)
+
+
+def _shown(request: Request, verdict: Verdict) -> str:
+    """What whoever decides sees: the statement, and what its EXECUTE or FETCH stands for."""
+    contexts = verdict.contexts or (context_of(request, verdict),)
+    bodies = dict.fromkeys(context.stands_for for context in contexts if context.stands_for)
+    return "\n\n".join([request.text, *(f"-- this session has:\n{body}" for body in bodies)])
 
 
 def _values_of(text: str, kept: tuple[bytes | Cut | None, ...]) -> Values:
@@ -161,13 +168,6 @@ def _cut(parameters: tuple[bytes | None, ...]) -> tuple[bytes | Cut | None, ...]
 def _size(value: bytes | None) -> int:
     """In an envelope's JSON, in base64."""
     return 5 if value is None else len(value) * 4 // 3 + 7
-
-
-def _holds_password(request: Request, verdict: Verdict) -> bool:
-    """A password that somebody is given stands in no record, not even encrypted: CREATE ROLE, USER MAPPING, …"""
-    facts = verdict.facts
-    where = facts.utility or facts.opaque or not facts.tag or any("dblink" in name for name in facts.functions)
-    return where and _PASSWORD.search(request.text) is not None
 
 
 def statement_record(

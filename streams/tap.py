@@ -166,7 +166,7 @@ async def _serve(whole: Loaded, process: int, stop: threading.Event, ready: Call
     arguments = (IDENTITIES, kafka, revocations.take, revocations.complete, loop.call_soon_threadsafe, stop)
     threading.Thread(target=follow, args=arguments, daemon=True).start()
     arguments = (GRANTS, kafka, grants.take, grants.complete, loop.call_soon_threadsafe, stop)
-    threading.Thread(target=follow, args=arguments, daemon=True).start()
+    threading.Thread(target=follow, args=arguments, kwargs={"current": grants.current}, daemon=True).start()
     sweeping = loop.create_task(_sweep(grants))
     await _follow_releases(loaded, in_force, spool.directory / "policies.json", kafka, stop)
     if not await asyncio.to_thread(revocations.complete.wait, IDENTITIES_SECONDS):
@@ -232,7 +232,7 @@ class TapRecorder:
 
     def statement(self, request: Request, verdict: Verdict, *, approval: str = "", held_sequence: int = 0) -> Ticket:
         if verdict.approval and not verdict.spends:
-            request.session.leans_on = verdict.approval
+            request.session.leans_on.add(verdict.approval)
         return self.inner.statement(request, verdict, approval=approval, held_sequence=held_sequence)
 
     def spend(self, approval: str) -> None:

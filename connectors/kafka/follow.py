@@ -48,6 +48,7 @@ class Follower:
             logger=_log,
         )
         self._ends: dict[tuple[str, int], int] = {}
+        self._eof: dict[tuple[str, int], int] = {}  # where a partition's end was reached; transactions end in no record
         self._consumer.assign(self._start(since_us))
 
     def _start(self, since_us: int | None) -> list[TopicPartition]:
@@ -75,7 +76,9 @@ class Follower:
             return None
         if (error := message.error()) is not None:
             if error.code() == KafkaError._PARTITION_EOF:
-                self._at_end((message.topic() or "", message.partition() or 0), message.offset() or 0)
+                place = message.topic() or "", message.partition() or 0
+                self._eof[place] = message.offset() or 0
+                self._at_end(place, self._eof[place])
                 return None
             raise StackError(f"Kafka: {error.str()}", hint="`taprail status` says what runs")
         topic, value = message.topic() or "", message.value() or b""
@@ -91,6 +94,19 @@ class Follower:
         for place in self._consumer.position([TopicPartition(*key) for key in self._ends]):
             self._at_end((place.topic, place.partition), place.offset)
         return bool(self._ends)
+
+    def at_end(self, timeout_s: float) -> bool:
+        """Whether everything that Kafka has now has been polled: it is asked. Raises StackError without an answer."""
+        try:
+            places = self._consumer.position(self._consumer.assignment())
+            for place in places:
+                _, end = self._consumer.get_watermark_offsets(TopicPartition(place.topic, place.partition), timeout_s)
+                reached = max(place.offset, self._eof.get((place.topic, place.partition), 0))
+                if reached < end:
+                    return False
+        except KafkaException as error:
+            raise StackError(f"Kafka doesn't answer: {error}", hint="is the stack up? `taprail status`") from error
+        return True
 
     def _at_end(self, place: tuple[str, int], offset: int) -> None:
         if place in self._ends and offset >= self._ends[place]:

@@ -18,7 +18,16 @@ from taprail.connectors.postgres.outlook import Outlook, unpinned, unreadable
 from taprail.connectors.postgres.scripts import Script, scripts, told_at_once
 from taprail.connectors.postgres.state import OWN_PREFIX, Run, State
 from taprail.schemas.errors import RefusedError, SpoolError
-from taprail.schemas.guard import NOT_ASKED, UNKNOWN_ROWS, Durability, Facts, Release, Request, Verdict
+from taprail.schemas.guard import (
+    NOT_ASKED,
+    UNKNOWN_ROWS,
+    Durability,
+    Facts,
+    Release,
+    Request,
+    Verdict,
+    asks_otherwise,
+)
 
 FEATURE_NOT_SUPPORTED, IO_ERROR, SYNTAX_ERROR, QUERY_CANCELED = "0A000", "58030", "42601", "57014"
 _CATALOG_TRIES = 3
@@ -234,14 +243,22 @@ class Admission:
         return done if self._state.durability == "process" else (yield from self._settle(done))
 
     def _changed(self, candidates: list[Candidate], approvals: Mapping[int, tuple[Release, Run]]) -> bytes:
-        """The error where somebody was waited for, and what was sent with it may not run any more; b"" where it may."""
+        """The error where somebody was waited for, and what was sent with it may not run any more; b"" where it may.
+
+        The gate has looked at what was approved when that was; others of the message may have waited longer.
+        """
         for index, candidate in enumerate(candidates if approvals else ()):
+            now, held = self._judge(candidate.request, candidate.outlook).verdict, candidate.verdict
+            fresh = not (now.needs_catalog or now.needs_rows) and now.action != "deny"
             if index in approvals:
-                continue  # the gate has looked
-            now = self._judge(candidate.request, candidate.outlook).verdict
-            if now.action in ("deny", "hold") or now.needs_catalog or now.needs_rows:
+                fresh = fresh and now.catalog_epoch == held.catalog_epoch and not asks_otherwise(now, held)
+                reason = "this was approved, and the catalog or the policy has changed since"
+            else:
+                fresh = fresh and now.action != "hold"
                 reason = "this was allowed when it was sent, and isn't any more"
-                return self.deny(candidate.request, _denied(candidate.verdict, reason, "42501", "send it again"))
+            if not fresh:
+                return self.deny(candidate.request, _denied(held, reason, "42501", "send it again"))
+            candidates[index] = Candidate(candidate.request, replace(held, mask=now.mask), candidate.outlook)
         return b""
 
     def _give_up(self, held: Run) -> None:

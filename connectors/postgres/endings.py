@@ -143,6 +143,8 @@ class Endings:
         if state.quiet and not state.group_ran:
             state.in_block = status != "I"
         if status == "I":
+            if not state.queue:  # nothing else runs
+                state.context.leans_on.clear()
             self.scrub = False
             self._savepoints.clear()
             state.portals.confirm_end()

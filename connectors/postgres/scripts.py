@@ -8,7 +8,7 @@ from typing import Protocol
 
 from msgspec import Struct, structs
 
-from taprail.schemas.guard import RETRY_SECONDS, Request, Verdict
+from taprail.schemas.guard import RETRY_SECONDS, Request, Verdict, context_of
 
 SCRIPT_BYTES_MAX = 64 << 10  # of statements that are asked for together: less than a record keeps of a text
 _END = "; \n\t"
@@ -64,6 +64,12 @@ def _alike(one: Verdict, other: Verdict) -> bool:
     )  # fmt: skip
 
 
+def _touches(verdicts: Sequence[Verdict]) -> frozenset[str]:
+    """Nothing where it isn't known of each."""
+    known = all(verdict.touches for verdict in verdicts)
+    return frozenset(name for verdict in verdicts for name in verdict.touches) if known else frozenset()
+
+
 def _size(members: Sequence[Judged]) -> int:
     return sum(len(each.request.text.encode()) + 2 for each in members)
 
@@ -87,6 +93,8 @@ def _script(members: Sequence[Judged], places: Sequence[int]) -> Script:
         relations=tuple(dict.fromkeys(use for each in members for use in each.verdict.relations)),
         matched=tuple(dict.fromkeys(match for each in members for match in each.verdict.matched)),
         statements=len(members),
+        contexts=tuple(context_of(each.request, each.verdict) for each in members),
+        touches=_touches([each.verdict for each in members]),
         explainable=all(each.verdict.explainable for each in members),
         pending=None,
     )

@@ -26,6 +26,8 @@ from taprail.schemas.guard import Durability
 
 _OK, _CLEARTEXT, _MD5, _SASL, _SASL_CONTINUE, _SASL_FINAL = 0, 3, 5, 10, 11, 12
 _ITERATIONS_MAX = 1_000_000  # about a second; PostgreSQL's own are 4096
+# What a server that can't look, and a pooler that knows no such parameter, answer.
+LOOK_FOR_CLIENT, _CANNOT_LOOK = {"client_connection_check_interval": "1s"}, ("22023", "08P01")
 _PASSED_ON = ("22", "3D", "42", "53", "55", "57")  # a setting's value, no such database, too many connections, ...
 
 
@@ -150,7 +152,21 @@ async def sign_in(
 
     `told` makes more of them from the connection's own TCP port (0 over a Unix socket), which the server sees, too.
     As start-up parameters they are also what RESET and DISCARD ALL go back to.
+
+    The server is asked to look whether the tap is still there while a statement runs: one that refuses to be cancelled
+    would run on, and commit, after its session has ended. Not every system can, and not every pooler lets it.
     """
+    try:
+        return await _sign_in(target, {**LOOK_FOR_CLIENT, **settings}, limits, told)
+    except ServerRefused as error:
+        if error.sqlstate not in _CANNOT_LOOK:
+            raise
+    return await _sign_in(target, settings, limits, told)
+
+
+async def _sign_in(
+    target: Target, settings: dict[str, str], limits: Limits, told: Callable[[int], dict[str, str]] | None
+) -> Opened:
     channel = await open_channel(target, limits)
     try:
         own = channel.transport.get_extra_info("sockname")

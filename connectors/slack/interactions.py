@@ -18,7 +18,7 @@ from taprail.connectors.slack import SECTION_CHARACTERS_MAX, fit
 from taprail.schemas.errors import RefusedError
 
 BODY_BYTES_MAX = 256 << 10
-TITLE_CHARACTERS_MAX = 24
+TITLE_CHARACTERS_MAX, STATEMENT_CHARACTERS_MAX = 24, SECTION_CHARACTERS_MAX - 10
 REASON_BLOCK, TICKET_BLOCK, REMEMBER_BLOCK = "reason", "ticket", "remember"
 CALLBACK = "taprail_decide"
 Answer = Literal["approve", "deny"]
@@ -166,7 +166,7 @@ def dialog(
     lines = "\n".join(f"*{fit(name, 60)}*: {fit(' '.join(said.split()), 280)}" for name, said in facts.items())
     blocks: list[dict[str, Any]] = []
     if statement:
-        shown = fit(statement.replace("`", "'"), SECTION_CHARACTERS_MAX - 10)
+        shown = fit(statement.replace("`", "'"), STATEMENT_CHARACTERS_MAX)
         blocks.append({"type": "section", "text": _mrkdwn(f"```{shown}```")})
     blocks.append({"type": "section", "text": _mrkdwn(lines)})
     blocks.append(_input(REASON_BLOCK, "Why, in a sentence", 500, optional=False, multiline=True))
@@ -193,6 +193,12 @@ def dialog(
         "close": _plain("Back"),
         "blocks": blocks,
     }
+
+
+def fits(statement: str) -> bool:
+    """Whether a dialog shows all of it."""
+    shown = statement.replace("`", "'")
+    return fit(shown, STATEMENT_CHARACTERS_MAX) == fit(shown, 10 * len(shown) + 1)
 
 
 def refused(reason: str) -> dict[str, Any]:

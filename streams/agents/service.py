@@ -92,13 +92,17 @@ async def _serve(loaded: Loaded, stop: threading.Event, ready: Callable[[], None
         for complete, what in ((known, "who is revoked"), (granting.complete, "what was given for a time")):
             if not await asyncio.to_thread(complete.wait, IDENTITIES_SECONDS):
                 raise StackError(f"{what} isn't known, so nobody may decide", hint="does Kafka answer?")
+        changed, caught_up = Settling(service).changed, threading.Event()
+        keys = control_keys(loaded)
+        reading = asyncio.to_thread(feed.follow, config, pending, keys, loop, stop, changed, caught_up)
+        following = asyncio.ensure_future(reading)
+        if not await asyncio.to_thread(caught_up.wait, IDENTITIES_SECONDS):
+            raise StackError("what was decided before isn't known, so nobody may decide", hint="does Kafka answer?")
         settings = loaded.settings.approvals
         await web.TCPSite(runner, settings.host, settings.port).start()
         if scim is not None:
             await scim.start()
-        changed = Settling(service).changed
-        following = asyncio.to_thread(feed.follow, config, pending, control_keys(loaded), loop, stop, changed)
-        await _run_both(asyncio.ensure_future(following), app, stop, ready)
+        await _run_both(following, app, stop, ready)
     finally:
         await runner.cleanup()
         if scim is not None:

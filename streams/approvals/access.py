@@ -51,6 +51,11 @@ def rule_for(rules: Sequence[AccessRule], person: Person, wanted: Wanted) -> Acc
         if not left:
             hint = "`[[access]]` in the settings says who may ask for what"
             raise RefusedError(f"{person.name} may not {what} {why}", hint=hint)
+    if wanted.role and wanted.relations:
+        raise RefusedError(
+            "a role isn't given on some relations alone: whoever has it has all of it",
+            hint="ask for the role, or for the relations",
+        )
     rule = left[0]
     if not 1 <= wanted.seconds <= rule.seconds_max:
         hint = f"ask for at most {rule.seconds_max} s"

@@ -41,9 +41,10 @@ def follow(
     loop: asyncio.AbstractEventLoop,
     stop: threading.Event,
     changed: Callable[[str], None] = lambda approval_id: None,
+    caught_up: threading.Event | None = None,
 ) -> None:
     """Read the topics until `stop` is set; records are taken in the service's own loop, and `changed` is told there of
-    each approval that something is new of."""
+    each approval that something is new of. `caught_up` is set there when all that stood there at the start is taken."""
     decoders = {
         APPROVALS: avro.decoder(Approval),
         STATES: avro.decoder(ApprovalState),
@@ -66,6 +67,9 @@ def follow(
 
     with Follower(config, decoders, since_us=time.time_ns() // 1000 - BACK_US) as follower:
         while not stop.is_set():
+            if caught_up is not None and not follower.behind():
+                loop.call_soon_threadsafe(caught_up.set)
+                caught_up = None
             if (followed := follower.poll(0.2)) is not None:
                 loop.call_soon_threadsafe(take, followed.topic, followed.record)
 

@@ -3,6 +3,7 @@ same ones again; and the book of all that were given."""
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import threading
 import time
@@ -15,7 +16,7 @@ from taprail.schemas.control import Grant, SignedRecord
 from taprail.schemas.errors import RefusedError, SignatureError
 from taprail.schemas.records import Approval, Person
 from taprail.streams.approvals.decide import check_words
-from taprail.streams.approvals.grants import open_grant
+from taprail.streams.approvals.grants import REVOKED, open_grant
 from taprail.streams.approvals.pending import Entry, decided
 from taprail.streams.approvals.votes import Count, asked_by
 from taprail.streams.keys import ControlKey
@@ -66,6 +67,7 @@ class Granting:
         self._key, self._public_keys, self._publish = key, public_keys, publish
         self._grants: dict[str, Grant] = {}
         self._signed_us: dict[str, int] = {}
+        self._changing = asyncio.Lock()
         self.complete = threading.Event()  # everything that stood in Kafka at the start has been read
 
     def take(self, record: SignedRecord) -> None:
@@ -73,6 +75,9 @@ class Granting:
             grant = open_grant(record, self._public_keys)
         except SignatureError as error:
             _log.error("a grant is not believed: %s", error)
+            return
+        known = self._grants.get(grant.grant_id)
+        if known is not None and known.revoked and not grant.revoked:
             return
         if record.signed_us >= self._signed_us.get(grant.grant_id, 0):
             self._grants[grant.grant_id], self._signed_us[grant.grant_id] = grant, record.signed_us
@@ -85,24 +90,35 @@ class Granting:
 
     async def put(self, grant: Grant) -> None:
         """Raises RefusedError where Kafka doesn't take it."""
+        async with self._changing:
+            await self._put(grant)
+
+    async def _put(self, grant: Grant) -> None:
         now_us = max(_now_us(), self._signed_us.get(grant.grant_id, 0) + 1)
+        if grant.revoked:
+            await self._publish(self._key.sign("grant", grant.grant_id + REVOKED, grant, now_us))
         record = self._key.sign("grant", grant.grant_id, grant, now_us)
         await self._publish(record)
         self.take(record)
 
     async def revoke(self, grant_id: str, by: Person, reason: str) -> Grant:
         """Raises RefusedError where it isn't up to this person, or there is nothing to take back."""
-        grant = self.get(grant_id)
-        check_words(reason, "")
-        if not (asked_by(grant.person, by) or _answers_for(grant, by)):
-            raise RefusedError(f"{by.name} may not take this back", hint=f"its holder may, or {_groups(grant)}")
-        if grant.revoked or grant.until_us <= _now_us():
-            raise RefusedError(f"grant {grant_id} is over already", hint="nothing to do")
-        await self.put(replace(grant, revoked=reason.strip(), revoked_by=by))
-        return self.get(grant_id)
+        async with self._changing:  # what is signed is what the grant is, not what it was before somebody changed it
+            grant = self.get(grant_id)
+            check_words(reason, "")
+            if not (asked_by(grant.person, by) or _answers_for(grant, by)):
+                raise RefusedError(f"{by.name} may not take this back", hint=f"its holder may, or {_groups(grant)}")
+            if grant.revoked or grant.until_us <= _now_us():
+                raise RefusedError(f"grant {grant_id} is over already", hint="nothing to do")
+            await self._put(replace(grant, revoked=reason.strip(), revoked_by=by))
+            return self.get(grant_id)
 
     async def review(self, grant_id: str, by: Person, findings: str) -> Grant:
         """Close the review of an emergency. Raises RefusedError where it isn't up to this person."""
+        async with self._changing:
+            return await self._review(grant_id, by, findings)
+
+    async def _review(self, grant_id: str, by: Person, findings: str) -> Grant:
         grant = self.get(grant_id)
         check_words(findings, "")
         if grant.review != "open":
@@ -112,7 +128,7 @@ class Granting:
         if not _answers_for(grant, by):
             raise RefusedError(f"{by.name} may not review this", hint=f"one of {_groups(grant)} may")
         closed = replace(grant, review="closed", reviewed_by=by, reviewed_us=_now_us(), findings=findings.strip())
-        await self.put(closed)
+        await self._put(closed)
         return closed
 
     def get(self, grant_id: str) -> Grant:

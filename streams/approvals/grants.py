@@ -17,11 +17,13 @@ from msgspec import MsgspecError
 from taprail.schemas.control import Grant, SignedRecord, open_signed
 from taprail.schemas.errors import SignatureError
 from taprail.schemas.guard import Request, SessionContext, Verdict
-from taprail.schemas.records import Person, RelationUse
+from taprail.schemas.records import Person
 from taprail.streams.approvals import binding
 from taprail.streams.approvals.votes import asked_by
 
 TOPIC = "taprail.grants"
+REVOKED = "/revoked"  # a record of its own, which nobody can replace by what the grant was before
+CURRENT_SECONDS = 10.0  # how long a grant counts after Kafka was last heard of
 SKEW_US = 30_000_000  # how far the clock of who grants may be before ours: an approval counts at once
 _log = logging.getLogger("taprail.approvals")
 
@@ -37,7 +39,8 @@ def open_grant(record: SignedRecord, public_keys: Mapping[str, Ed25519PublicKey]
         grant = open_signed(record, Grant, public_keys=dict(public_keys))
     except MsgspecError as error:
         raise SignatureError(f"grant {record.key!r} can't be read: {error}", hint="is all of one version?") from None
-    if grant.grant_id != record.key:
+    keys = (grant.grant_id, grant.grant_id + REVOKED) if grant.revoked else (grant.grant_id,)
+    if record.key not in keys:
         raise SignatureError(f"the grant {grant.grant_id!r} stands under the key {record.key!r}")
     if grant.kind == "break_glass":
         if not grant.review:
@@ -63,9 +66,11 @@ class Grants:
         self._keys, self._taps, self._clock = dict(public_keys), taps, clock
         self._grants: dict[str, Grant] = {}
         self._signed_us: dict[str, int] = {}
+        self._revoked: set[str] = set()
         self.ended: Callable[[Grant], None] = lambda grant: None
         self.is_spent: Callable[[str], bool] = lambda grant_id: False
         self.complete = threading.Event()  # everything that stood in Kafka at the start has been read
+        self._current_s = float("-inf")  # when everything that stands there was last known to be read (monotonic)
         self.refused = 0
 
     def take(self, record: SignedRecord) -> None:
@@ -76,7 +81,7 @@ class Grants:
             self.refused += 1
             _log.error("a grant is not believed: %s", error)
             return
-        if record.signed_us < self._signed_us.get(grant.grant_id, 0):
+        if record.signed_us < self._signed_us.get(grant.grant_id, 0) or grant.grant_id in self._revoked:
             return
         before = self._grants.pop(grant.grant_id, None)
         if grant.revoked or grant.until_us <= self._now_us():
@@ -84,8 +89,18 @@ class Grants:
                 self.ended(grant)
         else:
             self._grants[grant.grant_id], self._signed_us[grant.grant_id] = grant, record.signed_us
-        if grant.revoked:
-            self._signed_us[grant.grant_id] = record.signed_us
+        if grant.revoked:  # for good, whatever is signed later
+            self._revoked.add(grant.grant_id)
+            self._signed_us.pop(grant.grant_id, None)
+
+    def current(self) -> None:
+        """Everything that stands in the topic now has been taken."""
+        self._current_s = time.monotonic()
+
+    @property
+    def is_current(self) -> bool:
+        """Whether a grant that was taken back would be known of. A tap that doesn't reach Kafka lifts nothing."""
+        return self.complete.is_set() and time.monotonic() - self._current_s < CURRENT_SECONDS
 
     def sweep(self) -> None:
         """Forget those whose time is over, and tell of them."""
@@ -97,7 +112,7 @@ class Grants:
 
     def lifting(self, request: Request, verdict: Verdict) -> Grant | None:
         """The grant that lets a held or denied statement run; standing ones before one that it would use up."""
-        if not self._grants or not self.complete.is_set():
+        if not self._grants or not self.is_current:
             return None
         now_us = self._now_us()
         running = (g for g in self._grants.values() if g.from_us - SKEW_US <= now_us < g.until_us)
@@ -106,13 +121,14 @@ class Grants:
 
     def role(self, person: Person, environment: str, database: str) -> Grant | None:
         """The newest grant with a role that this person may use there."""
-        if not self.complete.is_set():
+        if not self.is_current:
             return None
         now_us = self._now_us()
         found = [
             grant
             for grant in self._grants.values()
             if grant.role
+            and not grant.relations  # a role can do more than what is done on some relations
             and grant.kind in ("access", "break_glass")
             and grant.from_us - SKEW_US <= now_us < grant.until_us
             and _same(grant.person, person)
@@ -137,7 +153,7 @@ class Grants:
         if verdict.action == "deny" and grant.kind != "break_glass":
             return False
         if grant.relations:
-            return verdict.own_code and _within(verdict.relations, grant.relations)
+            return verdict.own_code and bool(verdict.touches) and verdict.touches <= set(grant.relations)
         return grant.kind == "break_glass" or not grant.role  # whoever is given a role is given that alone
 
     def _is_for_this(self, grant: Grant, request: Request, verdict: Verdict) -> bool:
@@ -160,16 +176,11 @@ def stands_on(grant: Grant) -> Callable[[SessionContext], bool]:
 
 
 def leans_on(grant: Grant) -> Callable[[SessionContext], bool]:
-    """Whether the last statement of a session that needed a grant needed this one."""
-    return lambda context: context.leans_on == grant.grant_id
+    """Whether what runs in a session, or its open transaction, needs this one."""
+    return lambda context: grant.grant_id in context.leans_on
 
 
 def _same(holder: Person, person: Person) -> bool:
     """The holder himself: an agent in his name has grants of its own."""
     mine = (holder.issuer, holder.subject, holder.kind, holder.on_behalf_of, holder.via)
     return mine == (person.issuer, person.subject, person.kind, person.on_behalf_of, person.via)
-
-
-def _within(uses: tuple[RelationUse, ...], relations: tuple[str, ...]) -> bool:
-    """Whether a statement touches nothing but these. One that touches nothing by name isn't known to."""
-    return bool(uses) and all(str(use) in relations for use in uses)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -56,7 +56,8 @@ class PendingApprovals:
         course = self._early.pop(identifier, None) or Course()
         course.approval = approval
         self._entries[identifier] = Entry(approval, course)
-        _bound(self._entries)
+        if len(self._entries) > KEPT_MAX:
+            del self._entries[self._superfluous()]
         self._withdraw_repeated(approval)
 
     def take_decision(self, decision: Decision, *, confirmed: bool = True) -> None:
@@ -78,8 +79,19 @@ class PendingApprovals:
         if entry is not None:
             return entry.course
         course = self._early.setdefault(identifier, Course())
-        _bound(self._early)
+        while len(self._early) > KEPT_MAX:
+            self._early.popitem(last=False)
         return course
+
+    def _superfluous(self) -> str:
+        """The oldest that has ended; where none has, the oldest of whoever has asked for most: nobody buries others."""
+        asked: Counter[tuple[str, str]] = Counter()
+        for identifier, entry in self._entries.items():
+            if entry.state not in ("requested", "approved"):
+                return identifier
+            asked[_requester(entry.approval)] += 1
+        [(most, _)] = asked.most_common(1)
+        return next(name for name, entry in self._entries.items() if _requester(entry.approval) == most)
 
     def _withdraw_repeated(self, approval: Approval) -> None:
         """Who runs it again before anybody has decided asks for the same thing: the newest stays."""
@@ -151,6 +163,10 @@ def is_repeated(before: Approval, now: Approval) -> bool:
     return before.time_us <= now.time_us and _what(before) == _what(now)
 
 
+def _requester(approval: Approval) -> tuple[str, str]:
+    return approval.person.issuer, approval.person.subject
+
+
 def _what(approval: Approval) -> tuple[str, ...]:
     return approval.binding, approval.tap, approval.person.issuer, approval.person.subject
 
@@ -158,8 +174,3 @@ def _what(approval: Approval) -> tuple[str, ...]:
 def decided(entry: Entry) -> Count:
     """What the topic alone says: votes that are on their way may not arrive."""
     return count(question_of(entry.approval), entry.course.votes)
-
-
-def _bound(kept: OrderedDict[str, Entry] | OrderedDict[str, Course]) -> None:
-    while len(kept) > KEPT_MAX:
-        kept.popitem(last=False)

@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from taprail.schemas.control import Decision
 from taprail.schemas.errors import RefusedError
-from taprail.schemas.records import Approval, Person, Terms
+from taprail.schemas.records import Approval, Demand, Person, Terms
 
 Answer = Literal["", "approve", "deny"]
 
@@ -54,13 +54,17 @@ def count(question: Question, votes: Iterable[Decision]) -> Count:
 
 
 def suffices(question: Question, persons: Sequence[Person]) -> bool:
-    """Whether these, who all may decide and have all said yes, are enough."""
-    terms = question.terms
-    if any(set(person.groups) & set(terms.emergency) for person in persons):
+    """Whether these, who all may decide and have all said yes, are enough for every policy that asks."""
+    return all(_meets(demand, persons) for demand in question.terms.demands(question.approvers))
+
+
+def _meets(demand: Demand, persons: Sequence[Person]) -> bool:
+    if any(set(person.groups) & set(demand.emergency) for person in persons):
         return True
-    if len(persons) < terms.quorum:
+    asked = [person for person in persons if set(person.groups) & set(demand.approvers)]
+    if len(asked) < demand.quorum:
         return False
-    return not terms.every_group or _each_has_its_own(question.approvers, persons)
+    return not demand.every_group or _each_has_its_own(demand.approvers, asked)
 
 
 def _each_has_its_own(groups: Sequence[str], persons: Sequence[Person]) -> bool:
@@ -86,7 +90,7 @@ def bars(question: Question, person: Person) -> RefusedError | None:
         return RefusedError("nobody decides on what he asked for himself", hint="ask another approver")
     if person.kind != "person":
         return RefusedError(f"a {person.kind} can't decide, only a person can", hint="ask an approver")
-    if not set(person.groups) & {*question.approvers, *question.terms.emergency}:
+    if not set(person.groups) & _groups(question):
         return RefusedError(f"{person.name} may not decide on this", hint=f"these groups may: {who(question)}")
     return None
 
@@ -96,9 +100,19 @@ def asked_by(requester: Person, person: Person) -> bool:
     return bool({requester.subject, requester.on_behalf_of} & {person.subject, person.on_behalf_of} - {""})
 
 
+def _groups(question: Question) -> set[str]:
+    """Whose members may decide, or help to."""
+    demands = question.terms.demands(question.approvers)
+    return {group for demand in demands for group in (*demand.approvers, *demand.emergency)}
+
+
 def who(question: Question) -> str:
     """Who decides, in words."""
-    terms, groups = question.terms, question.approvers
+    return "; and ".join(map(_words, question.terms.demands(question.approvers)))
+
+
+def _words(terms: Demand) -> str:
+    groups = terms.approvers
     if terms.every_group and len(groups) > 1:
         said = f"one of each of {', '.join(groups)}"
     else:

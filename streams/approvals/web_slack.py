@@ -8,6 +8,7 @@ never go to Slack: what is shown is normalised, with a link to the page.
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable
 from urllib.parse import quote
 
@@ -19,13 +20,16 @@ from taprail.connectors.slack.interactions import Decided, Press
 from taprail.connectors.slack.people import Slack, SlackUser
 from taprail.schemas.control import Identity
 from taprail.schemas.errors import RefusedError, TaprailError
-from taprail.schemas.records import Person
+from taprail.schemas.records import Approval, Person
 from taprail.streams.approvals.decide import check_approver
 from taprail.streams.approvals.pending import Entry
 from taprail.streams.approvals.serving import SERVICE, Service, as_json, log, now_us, take_vote
 from taprail.streams.approvals.shown import allows, expects, history, lately, progress, remembers
 
 PATH = "/slack/interactions"
+_CODE = re.compile(
+    r"(?:^|;\n)\s*(?:DO|CALL|EXECUTE|FETCH|CREATE\s+(?:OR\s+REPLACE\s+)?(?:FUNCTION|PROCEDURE))\b", re.IGNORECASE
+)
 
 
 class SlackDesk(Struct, frozen=True):
@@ -78,6 +82,9 @@ async def _pressed(desk: SlackDesk, service: Service, press: Press) -> None:
         check_approver(entry.approval, person)
         if entry.state != "requested":
             raise RefusedError(f"this is {entry.state} already", hint="nothing to do")
+        if press.answer == "approve" and not _is_shown(entry.approval):
+            text = "Slack can't show all of this statement, and nobody approves what he hasn't seen"
+            raise RefusedError(text, hint=f"approve it on {_page(desk, press.approval_id)}")
         await desk.slack.open(press.trigger_id, _dialog(desk, service, press, entry))
     except TaprailError as error:
         log.info("slack user %s may not decide on %s: %s", press.user, press.approval_id, error)
@@ -95,10 +102,19 @@ def _dialog(desk: SlackDesk, service: Service, press: Press, entry: Entry) -> di
         "Decided by": progress(entry),
         "Approval allows": allows(approval),
         "Before": lately(history(service.pending.newest(), approval)),
-        "With values": f"{desk.url.rstrip('/')}/approvals/{quote(approval.approval_id, safe='')}",
+        "With values": _page(desk, approval.approval_id),
     }
     needs = approval.terms.ticket and not approval.ticket
     return interactions.dialog(press, approval.normalized, facts, needs_ticket=needs, remembers=remembers(approval))
+
+
+def _is_shown(approval: Approval) -> bool:
+    """Whether the normalised text, as a dialog shows it, says what would run: code does by its literals alone."""
+    return interactions.fits(approval.normalized) and not _CODE.search(approval.normalized)
+
+
+def _page(desk: SlackDesk, approval_id: str) -> str:
+    return f"{desk.url.rstrip('/')}/approvals/{quote(approval_id, safe='')}"
 
 
 async def _sent(desk: SlackDesk, service: Service, said: Decided) -> dict[str, object]:

@@ -28,6 +28,7 @@ from taprail.streams.policy.dotted import calls
 from taprail.streams.policy.facts import facts_of
 from taprail.streams.policy.history import History
 from taprail.streams.policy.packs import shipped
+from taprail.streams.policy.passwords import gives_password
 from taprail.streams.policy.prepared import with_body
 from taprail.streams.policy.reading import read
 from taprail.streams.policy.ruling import InForce, PolicySet
@@ -246,8 +247,7 @@ class PolicyGuard:
         key = self._hash_key_of(session.environment)
         plan = masking.plan(facts, node, session, case.catalog, key) if case.masked else None
         base = verdicts.base(case, normalised, fingerprint, plan, self.policy_version)
-        approvable = len(text.encode()) <= TEXT_BYTES_KEPT
-        pending = verdicts.Pending(base, decision, ruling, live, self._settings, approvable)
+        pending = verdicts.Pending(base, decision, ruling, live, self._settings, _unapprovable(text, facts))
         return verdicts.final(pending)
 
     def _case(self, found: _Found, session: SessionContext, catalog: Catalog, *, masked: bool) -> Case:
@@ -285,6 +285,15 @@ class PolicyGuard:
                 f"the tap doesn't know the {what} {name!r}", hint=f"make the {what} in this session, by SQL"
             )
         return with_body(facts, text)
+
+
+def _unapprovable(text: str, facts: Facts) -> str:
+    """What to do instead, where whoever approves wouldn't see all of it; '' where they would."""
+    if len(text.encode()) > TEXT_BYTES_KEPT:
+        return f"whoever approves must see all of it: send at most {TEXT_BYTES_KEPT} bytes at once"
+    if gives_password(text, facts):
+        return "whoever approves must see all of it, and what may hold a password is shown to nobody"
+    return ""
 
 
 class Reshaped:

@@ -88,11 +88,13 @@ class Ruling(Struct, frozen=True):
     """What a set says: the policy that decides, None for none, and every policy that matches.
 
     failed  why the deciding policy couldn't be answered, '' where it could
+    holds   where a hold decides: all that hold, by their ids, for whoever approves must be enough for each
     """
 
     policy: Policy | None = None
     matches: tuple[PolicyMatch, ...] = ()
     failed: str = ""
+    holds: tuple[Policy, ...] = ()
 
 
 class PolicySet:
@@ -214,10 +216,11 @@ def _ruling(matched: Sequence[tuple[Policy, str]]) -> Ruling:
     matches = tuple(PolicyMatch(p.id, p.verdict, p.level, p.title, not p.acts) for p, _ in matched)
     deciding = [(p, failed) for p, failed in matched if p.acts and p.verdict != "alert"]
     policy, failed = min(deciding, key=lambda each: _STRICT[each[0].verdict], default=(None, ""))
-    return Ruling(policy, matches, failed)
+    return Ruling(policy, matches, failed, tuple(p for p, _ in deciding if p.verdict == "hold"))
 
 
 def _merged(one: Ruling, other: Ruling) -> Ruling:
     found = [each for each in (one, other) if each.policy is not None]
     strictest = min(found, key=lambda each: _STRICT[each.policy.verdict] if each.policy else 9, default=Ruling())
-    return Ruling(strictest.policy, (*one.matches, *other.matches), strictest.failed)
+    holds = sorted((*one.holds, *other.holds), key=lambda policy: policy.id)
+    return Ruling(strictest.policy, (*one.matches, *other.matches), strictest.failed, tuple(holds))

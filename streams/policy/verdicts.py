@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Literal, NamedTuple
 
 from taprail.connectors.postgres.outlook import inert
 from taprail.schemas.guard import RETRY_SECONDS, Catalog, Facts, MaskPlan, RelationInfo, Verdict
-from taprail.schemas.records import RelationUse, Terms
+from taprail.schemas.records import Demand, RelationUse, Terms
 from taprail.streams.policy.decision import Case, Decision, RuleSettings
 from taprail.streams.policy.lineage import column_lineage
-from taprail.streams.policy.policy import ApprovalTerms, Policy
+from taprail.streams.policy.policy import ApprovalTerms
 from taprail.streams.policy.ruling import Live, Ruling
-from taprail.streams.policy.sizes import LONG_CHARACTERS, TEXT_BYTES_KEPT
+from taprail.streams.policy.sizes import LONG_CHARACTERS
 
 GRANT_SECONDS = 900  # how long an approval lasts that isn't used at once, unless a policy says otherwise
 _PLANNED = frozenset({"SELECT", "INSERT", "UPDATE", "DELETE", "MERGE"})
@@ -47,7 +48,7 @@ class Pending(NamedTuple):
 
     base        as if nothing forbade the statement: allow or mask
     decision    a safeguard's
-    approvable  whoever approves would see all of the statement
+    unapprovable  what to do instead, where whoever approves wouldn't see all of the statement; '' where they would
     """
 
     base: Verdict
@@ -55,7 +56,7 @@ class Pending(NamedTuple):
     ruling: Ruling
     live: Live | None
     settings: RuleSettings
-    approvable: bool
+    unapprovable: str
 
 
 def base(case: Case, normalised: str, fingerprint: str, plan: MaskPlan | None, policy_version: str) -> Verdict:
@@ -78,6 +79,7 @@ def base(case: Case, normalised: str, fingerprint: str, plan: MaskPlan | None, p
         lineage=_lineage(normalised, case.relations) if len(normalised) <= LONG_CHARACTERS else (),
         inert=inert(facts, mark) and not facts.utility and facts.tag != "SELECT INTO",
         own_code=_own_code(case),
+        touches=_touches(case),
         explainable=_explainable(case),
     )
 
@@ -86,6 +88,17 @@ def _own_code(case: Case) -> bool:
     facts = case.facts
     called = (*facts.functions, *(f"operator {name}" for name in facts.operators))
     return not facts.opaque and all(case.catalog.builtin(name) for name in called)
+
+
+def _touches(case: Case) -> frozenset[str]:
+    """All that it can touch by name, below views too; nothing where a name isn't known to stand for what it did."""
+    if case.session.reshaped or any(info is None for info in case.relations):
+        return frozenset()
+    known = [info for info in case.relations if info is not None]
+    below = [case.catalog.by_oid(oid) for info in known for oid in info.reads]
+    if any(info is None for info in below):
+        return frozenset()
+    return frozenset(f"{info.schema}.{info.name}" for info in (*known, *below) if info is not None)
 
 
 def _explainable(case: Case) -> bool:
@@ -106,13 +119,18 @@ def final(pending: Pending) -> Verdict:
         return replace(verdict, action="deny", rule=decision.rule, reason=decision.reason, hint=decision.hint)
     if policy is not None and policy.verdict == "deny":
         reason, hint = _reason(pending), policy.hint
-        return replace(verdict, action="deny", rule=policy.id, reason=reason, hint=hint, by_policy=True)
+        # Where a safeguard holds it as well, nothing that lifts the policy may let it run.
+        return replace(verdict, action="deny", rule=policy.id, reason=reason, hint=hint, by_policy=decision is None)
+    holds = pending.ruling.holds if policy is not None and policy.verdict == "hold" else ()
     if decision is not None:
-        verdict = replace(verdict, rule=decision.rule, reason=decision.reason, hint=decision.hint)
-        return _held(pending, verdict, None)
-    if policy is not None and policy.verdict == "hold":
-        verdict = replace(verdict, rule=policy.id, reason=_reason(pending), hint=policy.hint)
-        return _held(pending, verdict, policy)
+        reason = "; ".join(dict.fromkeys([decision.reason, *(p.message or p.title for p in holds)]))
+        verdict = replace(verdict, rule=decision.rule, reason=reason, hint=decision.hint)
+        return _held(pending, verdict, [ApprovalTerms(), *(each.approval for each in holds)])
+    if policy is not None and holds:
+        others = (each.message or each.title for each in holds if each is not policy)
+        reason = "; ".join(dict.fromkeys([_reason(pending), *others]))
+        verdict = replace(verdict, rule=policy.id, reason=reason, hint=policy.hint, by_policy=True)
+        return _held(pending, verdict, [policy.approval, *(p.approval for p in holds if p is not policy)])
     return verdict
 
 
@@ -125,28 +143,29 @@ def _reason(pending: Pending) -> str:
     return policy.message or policy.title
 
 
-def _held(pending: Pending, verdict: Verdict, policy: Policy | None) -> Verdict:
-    if not pending.approvable:
-        hint = f"whoever approves must see all of it: send at most {TEXT_BYTES_KEPT} bytes at once"
-        return replace(verdict, action="deny", hint=hint)
-    said = policy.approval if policy is not None else ApprovalTerms()
-    approvers = said.by or pending.settings.approver_groups
-    seconds = pending.settings.hold_seconds if said.mode == "wait" else RETRY_SECONDS
+def _held(pending: Pending, verdict: Verdict, asked: Sequence[ApprovalTerms]) -> Verdict:
+    """Held until everybody is asked whom any of these wants, on the strictest of their terms."""
+    if pending.unapprovable:
+        return replace(verdict, action="deny", hint=pending.unapprovable)
+    settings, first = pending.settings, asked[0]
+    mode: Literal["wait", "retry"] = "retry" if any(each.mode == "retry" for each in asked) else "wait"
+    seconds = settings.hold_seconds if mode == "wait" else RETRY_SECONDS
+    demands = [Demand(t.by or settings.approver_groups, t.quorum, t.every_group, t.emergency) for t in asked]
     return replace(
         verdict,
         action="hold",
-        by_policy=policy is not None,
-        approvers=approvers,
-        hold_seconds=said.seconds or seconds,
-        hold_in_transaction=said.in_transaction,
+        approvers=demands[0].approvers,
+        hold_seconds=min(each.seconds or seconds for each in asked),
+        hold_in_transaction=all(each.in_transaction for each in asked),
         terms=Terms(
-            mode=said.mode,
-            quorum=said.quorum,
-            every_group=said.every_group,
-            emergency=said.emergency,
-            ticket=said.ticket,
-            grant_seconds=said.grant_seconds or GRANT_SECONDS,
-            remember_seconds=said.remember_days * 86_400,
+            mode=mode,
+            quorum=first.quorum,
+            every_group=first.every_group,
+            emergency=first.emergency,
+            ticket=any(each.ticket for each in asked),
+            grant_seconds=min(each.grant_seconds or GRANT_SECONDS for each in asked),
+            remember_seconds=min(each.remember_days for each in asked) * 86_400,
+            also=tuple(each for each in dict.fromkeys(demands) if each != demands[0]),
         ),
     )
 

@@ -12,7 +12,6 @@ from msgspec.structs import replace
 from taprail.schemas.control import Decision, SignedRecord
 from taprail.schemas.envelope import Sealer
 from taprail.schemas.records import Approval, Person, Terms, statement_id
-from taprail.streams.approvals.binding import binding
 from taprail.streams.approvals.decide import sign_decision
 from taprail.streams.approvals.votes import Question
 from taprail.streams.keys import ControlKey
@@ -29,7 +28,7 @@ CAT = Person("cat", "Cat", "person", ("data-owners",), "https://idp.example")
 EVE = Person("eve", "Eve", "person", (), "https://idp.example")
 AGENT = Person("bot", "bot", "agent", ("data-owners",), "https://idp.example", "ann")
 TEXT = "DELETE FROM carts WHERE owner = 'ann@example.com'"
-BINDING = binding(TEXT, (), "engineer", "public", 3)
+BINDING = "5e" * 32  # what a tap would bind it to
 
 
 def now_us() -> int:

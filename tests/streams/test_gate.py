@@ -128,7 +128,9 @@ async def test_what_cannot_be_asked_for_is_refused_at_once_and_says_so(verdict: 
 
 async def test_as_many_must_approve_as_the_policy_says() -> None:
     desk, two = DecisionDesk({"control-1": KEY.public_key()}), replace(VERDICT, terms=Terms(quorum=2))
-    gate = TapGate(StillTheSame(), desk, {}, at_once)
+    guard = StillTheSame()
+    guard.verdict = two
+    gate = TapGate(guard, desk, {}, at_once)
     waiting = asyncio.create_task(gate.approval(REQUEST, two, TICKET))
     await asyncio.sleep(0)
     desk.take(sign_decision(_decision(), KEY, "control-1"))
@@ -137,6 +139,13 @@ async def test_as_many_must_approve_as_the_policy_says() -> None:
     cat = Person("cat", "cat", "person", ("data-owners",))
     desk.take(sign_decision(_decision(approver=cat, reason="yes"), KEY, "control-1"))
     assert (await waiting).reason == "bob, cat: yes"
+
+
+@pytest.mark.parametrize("change", [{"terms": Terms(quorum=2)}, {"approvers": ("security",)}])
+async def test_a_policy_that_asks_for_more_by_now_isnt_met_by_what_was_approved_before(change: dict[str, Any]) -> None:
+    guard = StillTheSame()
+    guard.verdict = replace(VERDICT, **change)
+    assert await _answer(_decision(), guard=guard) == (False, "error")
 
 
 async def test_of_a_script_every_statement_must_still_be_what_it_was() -> None:

@@ -16,7 +16,10 @@ RULE = "session-identity"
 _SETTINGS = "pg_settings"
 _ROLES = frozenset({"role", "session_authorization"})
 _READING = frozenset({"standard_conforming_strings", "client_encoding", "backslash_quote", "names"})
-_OTHER = frozenset({"session_replication_role", "event_triggers", "row_security", "local_preload_libraries"})
+_OTHER = frozenset({
+    "session_replication_role", "event_triggers", "row_security", "local_preload_libraries",
+    "client_connection_check_interval",  # or a statement outlives its session
+})  # fmt: skip
 _FINE = {"standard_conforming_strings": ("on", "true", "1", "yes"), "client_encoding": ("utf8", "utf-8", "unicode")}
 HINT = "your groups decide on your role; ask whoever manages them"
 

@@ -39,6 +39,31 @@ def test_what_runs_is_cancelled_at_the_server(bed):
     connection.close()
 
 
+STUBBORN = """DO $$ BEGIN
+  FOR n IN 1..30 LOOP
+    BEGIN PERFORM pg_sleep(0.5); EXCEPTION WHEN query_canceled THEN NULL; END;
+  END LOOP;
+  INSERT INTO stubborn VALUES (1);
+END $$"""
+
+
+def test_what_refuses_to_be_cancelled_ends_all_the_same_and_commits_nothing(bed):
+    """The server looks whether the tap is still there, for code may ignore a cancel, and so outlive its session."""
+    stubborn = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'DO $$ BEGIN%FOR n IN%' AND state = 'active'"
+    with bed.direct() as direct:
+        direct.execute("CREATE TABLE IF NOT EXISTS stubborn (n int)")
+        direct.execute("GRANT ALL ON stubborn TO PUBLIC")
+        connection = bed.connect()
+        connection.pgconn.send_query(STUBBORN.encode())
+        bed.settle(lambda: direct.execute(stubborn).fetchone() == (1,))
+        before = time.monotonic()
+        assert end(bed, lambda _: True) == 1
+        bed.settle(lambda: direct.execute(stubborn).fetchone() == (0,))
+        assert time.monotonic() - before < 5
+        assert direct.execute("SELECT count(*) FROM stubborn").fetchone() == (0,)
+    connection.close()
+
+
 def test_a_sign_in_that_is_under_way_does_not_slip_through(bed):
     """The tap knows who it is, and waits for the server, when the person's access is taken away."""
     target = bed.target

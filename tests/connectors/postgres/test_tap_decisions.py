@@ -260,6 +260,22 @@ def test_what_was_allowed_before_a_wait_must_be_so_after_it(bed):
     assert [o[1].status for o in bed.recorder.outcomes[:2]] == ["denied", "error"]
 
 
+@pytest.mark.parametrize("later", [{"action": "deny", "reason": "no more"}, {"terms": Terms(quorum=2)}])
+def test_what_was_approved_first_is_looked_at_again_after_the_second_wait(bed, later):
+    """Two approvals of one message: the first may be overtaken while the second is waited for."""
+
+    def rule(request, verdict):
+        held = replace(hold_secret(request, verdict), alone=True)
+        return replace(held, **later) if "hide', 1" in request.text and len(bed.gate.asked) == 2 else held
+
+    bed.guard.rule = rule
+    with bed.connect() as connection:
+        with pytest.raises(psycopg.errors.InsufficientPrivilege, match="has changed since"):
+            connection.execute("SELECT 'hide', 1; SELECT 'hide', 2")
+        assert connection.execute("SELECT 1").fetchone() == (1,)
+    assert [v.action for r, v, _ in bed.recorder.statements if "hide" in r.text] == ["hold", "hold", "deny"]
+
+
 SCRIPT = "SELECT 1; SELECT 'hide', 1; SELECT 2; SELECT 'hide', 2"
 
 

@@ -11,27 +11,12 @@ from msgspec.structs import replace
 
 from taprail.schemas.errors import RefusedError
 from taprail.schemas.records import Person
-from taprail.streams.approvals.binding import binding
 from taprail.streams.approvals.decide import decide
 from taprail.streams.approvals.votes import asked_by
 from tests.fakes.approvals import AGENT, ANN, BINDING, BOB, EVE, approval
 
 OF_ANN = approval()
 NOW = OF_ANN.time_us + 1
-REQUEST: dict[str, Any] = {
-    "text": "DELETE FROM carts WHERE owner = $1",
-    "parameters": (b"ann", None),
-    "role": "engineer",
-    "search_path": "public",
-    "catalog_epoch": 3,
-}
-_parts = st.tuples(
-    st.text(max_size=8),
-    st.lists(st.none() | st.binary(max_size=4), max_size=3).map(tuple),
-    st.text(max_size=4),
-    st.text(max_size=4),
-    st.integers(0, 2**63 - 1),
-)
 
 
 def test_an_approver_decides() -> None:
@@ -113,32 +98,3 @@ def test_nobody_is_nobodys_requester(one: str, for_one: str, other: str, for_oth
     person = Person(other, other, "person", (), "", for_other)
     shared = {one, for_one} & {other, for_other} - {""}
     assert asked_by(requester, person) == asked_by(person, requester) == bool(shared)
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"text": "DELETE FROM carts WHERE owner = $1 "},
-        {"text": "DELETE FROM carts WHERE owner = $1 OR true"},
-        {"parameters": (b"bob", None)},
-        {"parameters": (b"ann", b"")},
-        {"parameters": (b"ann",)},
-        {"parameters": (None, b"ann")},
-        {"role": "admin"},
-        {"search_path": "evil, public"},
-        {"catalog_epoch": 4},
-    ],
-)
-def test_an_approval_binds_to_what_was_asked(change: dict[str, Any]) -> None:
-    assert binding(**REQUEST) != binding(**REQUEST | change)
-    assert binding(**REQUEST) == binding(**REQUEST)
-
-
-@given(_parts, _parts)
-def test_two_requests_share_a_binding_only_if_they_are_the_same(one: Any, other: Any) -> None:
-    assert (binding(*one) == binding(*other)) == (one == other)
-
-
-def test_parts_cannot_be_moved_into_each_other() -> None:
-    texts = {binding("a", (b"b",), "c", "d", 1), binding("a", (), "bc", "d", 1), binding("ab", (), "c", "d", 1)}
-    assert len(texts | {binding("a", (b"b", None), "c", "d", 1), binding("a", (b"b", b""), "c", "d", 1)}) == 5

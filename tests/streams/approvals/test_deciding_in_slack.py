@@ -220,6 +220,30 @@ async def test_sent_twice_counts_once(channel: Channel) -> None:
     assert "this is approved already" in channel.slack.whispers[-1]["text"]
 
 
+@pytest.mark.parametrize(
+    "normalized",
+    [
+        "DO $1",
+        "do $1",
+        "UPDATE carts SET note = $1;\nDO $2",
+        "CALL p($1)",
+        "EXECUTE p",
+        "CREATE OR REPLACE FUNCTION f() RETURNS int LANGUAGE sql AS $1",
+        "UPDATE carts SET " + ", ".join(f"column_{n} = ${n}" for n in range(1, 300)),
+    ],
+)
+async def test_what_slack_cant_show_is_approved_on_the_page(channel: Channel, normalized: str) -> None:
+    hidden = approval(approval_id="hidden", normalized=normalized)
+    channel.site.pending.take_approval(hidden)
+    channel.slack.received.clear()
+    await channel.post(hidden)
+    await channel.press("UBOB")
+    assert channel.slack.dialogs == []
+    assert "/approvals/hidden" in channel.slack.whispers[-1]["text"]
+    await channel.press("UBOB", "deny")
+    assert len(channel.slack.dialogs) == 1, "whoever says no needn't have seen it"
+
+
 async def test_the_service_keeps_to_the_terms(channel: Channel) -> None:
     two = approval(approval_id="two", terms=Terms(quorum=2, ticket=True, remember_seconds=7 * 86_400), remember="r")
     channel.site.pending.take_approval(two)
@@ -306,7 +330,7 @@ async def test_nobody_is_mentioned_by_a_dialog_and_long_ones_fit(channel: Channe
     channel.site.pending.take_approval(nasty)
     channel.slack.received.clear()
     await channel.post(nasty)
-    await channel.press("UBOB")
+    await channel.press("UBOB", "deny")
     (dialog,) = channel.slack.dialogs
     shown = {"text": "", "blocks": dialog["blocks"]}
     assert control_sequences(shown) == [] and raw_characters(shown) == []

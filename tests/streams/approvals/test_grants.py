@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from taprail.schemas.control import Grant, SignedRecord
 from taprail.schemas.guard import Facts, Request, SessionContext, Verdict
 from taprail.schemas.records import Person, RelationUse
 from taprail.streams.approvals import binding
-from taprail.streams.approvals.grants import Grants, leans_on, stands_on
+from taprail.streams.approvals.grants import CURRENT_SECONDS, Grants, leans_on, stands_on
 from taprail.streams.keys import ControlKey
 from tests.fakes.approvals import AGENT, ANN, BOB, EVE, KEY, PUBLIC_KEYS, STRANGER
 
@@ -34,6 +35,7 @@ class Scene:
         self.ended: list[str] = []
         self.grants.ended = lambda grant: self.ended.append(grant.grant_id)
         self.grants.complete.set()
+        self.grants.current()
         for grant in grants:
             self.grants.take(signed(grant))
 
@@ -49,6 +51,7 @@ def request(person: Person = ANN, text: str = "DELETE FROM carts", **changes: An
 
 def verdict(action: Any = "hold", **changes: Any) -> Verdict:
     made: dict[str, Any] = {"rule": "unbounded-write", "by_policy": True, "own_code": True, "relations": (CARTS,)}
+    made["touches"] = frozenset({"public.carts"})
     return Verdict(action, Facts("DELETE", writes=True), "DELETE FROM carts", "f", "v", **(made | changes))
 
 
@@ -76,8 +79,8 @@ def test_and_nothing_else(made: Request, said: Verdict) -> None:
 def test_access_to_relations_is_for_statements_that_touch_no_other() -> None:
     scene = Scene(replace(ACCESS, relations=("public.carts",)))
     assert scene.lifts(request(), verdict()) == "g-1"
-    assert scene.lifts(request(), verdict(relations=(CARTS, CUSTOMERS))) == ""
-    assert scene.lifts(request(), verdict(relations=())) == "", "what a DO block touches, nobody knows"
+    assert scene.lifts(request(), verdict(touches=frozenset({"public.carts", "public.customers"}))) == ""
+    assert scene.lifts(request(), verdict(touches=frozenset())) == "", "what a DO block touches, nobody knows"
     assert scene.lifts(request(), verdict(own_code=False)) == "", "nor what a function of your own does"
 
 
@@ -89,6 +92,30 @@ def test_access_to_a_role_gives_the_role_alone() -> None:
     for person, environment, database in ((EVE, "prod", "shop"), (ANN, "dev", "shop"), (ANN, "prod", "other")):
         assert scene.grants.role(person, environment, database) is None
     assert Scene(replace(ACCESS, role="owner", database="")).grants.role(ANN, "prod", "other") is not None
+    assert Scene(replace(ACCESS, role="owner", relations=("public.carts",))).grants.role(ANN, "prod", "shop") is None
+
+
+def test_a_tap_that_has_not_heard_of_kafka_for_a_while_lifts_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was taken back meanwhile would go on counting."""
+    scene, now = Scene(ACCESS, replace(ACCESS, grant_id="g-2", role="owner")), time.monotonic()
+    monkeypatch.setattr(time, "monotonic", lambda: now + CURRENT_SECONDS)
+    assert scene.lifts(request(), verdict()) == "" and scene.grants.role(ANN, "prod", "shop") is None
+    scene.grants.current()
+    assert scene.lifts(request(), verdict()) == "g-1" and scene.grants.role(ANN, "prod", "shop") is not None
+
+
+def test_what_was_taken_back_never_counts_again() -> None:
+    """Neither signed later by whoever read it before, nor sent once more under its own key after that was compacted."""
+    scene = Scene(ACCESS)
+    scene.grants.take(signed(replace(ACCESS, revoked="done"), signed_us=5))
+    scene.grants.take(signed(ACCESS, signed_us=9))
+    assert scene.lifts(request(), verdict()) == ""
+    started_anew = Scene()
+    started_anew.grants.take(signed(ACCESS, signed_us=1))
+    started_anew.grants.take(KEY.sign("grant", "g-1/revoked", replace(ACCESS, revoked="done"), 5))
+    assert started_anew.lifts(request(), verdict()) == "" and started_anew.ended == ["g-1"]
+    started_anew.grants.take(KEY.sign("grant", "g-2/revoked", replace(ACCESS, grant_id="g-2"), 6))
+    assert started_anew.grants.refused == 1, "only one that was taken back stands there"
 
 
 def test_an_emergency_lifts_what_a_policy_denies_but_no_safeguard() -> None:
@@ -236,5 +263,6 @@ def test_what_is_forged_or_given_to_oneself_is_not_believed(forged: SignedRecord
 def test_whose_sessions_end_with_a_grant() -> None:
     session = request().session
     assert not stands_on(ACCESS)(session) and not leans_on(ACCESS)(session)
-    session.grant = session.leans_on = "g-1"
+    session.grant = "g-1"
+    session.leans_on.update(("g-0", "g-1", "g-2"))
     assert stands_on(ACCESS)(session) and leans_on(ACCESS)(session)

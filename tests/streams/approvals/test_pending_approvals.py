@@ -16,6 +16,7 @@ from hypothesis.stateful import (
     precondition,
     rule,
 )
+from msgspec.structs import replace
 
 from taprail.schemas.control import SignedRecord
 from taprail.schemas.errors import RefusedError
@@ -139,11 +140,18 @@ def test_an_unknown_one_is_refused_with_a_hint() -> None:
     assert caught.value.hint
 
 
-def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_memory_is_bounded_and_nobody_buries_what_others_ask_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pending, "KEPT_MAX", 3)
     many = [approval(approval_id=f"tap-1-7-{number}") for number in range(10)]
     one = of(*many)
     assert [a.approval_id for a in one.requested(HELD.time_us)] == ["tap-1-7-9", "tap-1-7-8", "tap-1-7-7"]
+    bob = approval(approval_id="bobs", person=replace(ANN, subject="bob"))
+    assert [a.approval_id for a in of(bob, *many).requested(HELD.time_us)] == ["tap-1-7-9", "tap-1-7-8", "bobs"]
+    ended = of(*many[:2])
+    ended.take_state(ApprovalState("tap-1-7-1", 1, "cancelled", "prod", "shop"))
+    for made in many[2:4]:
+        ended.take_approval(made)
+    assert [e.approval.approval_id for e in ended.newest()] == ["tap-1-7-3", "tap-1-7-2", "tap-1-7-0"]
     early = PendingApprovals()
     for made in many:
         early.take_decision(decision(made))

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from taprail.schemas.control import Decision
-from taprail.schemas.records import Person, Terms
+from taprail.schemas.records import Demand, Person, Terms
 from taprail.streams.approvals.votes import count, suffices, who
 from tests.fakes.approvals import AGENT, ANN, BINDING, BOB, CAT, EVE, question
 
@@ -55,6 +55,18 @@ def test_one_of_an_emergency_group_is_enough_and_may_decide_without_another_grou
     assert answer(vote(GUS), quorum=3) == ""
 
 
+def test_every_policy_that_holds_it_is_asked() -> None:
+    """One person may be enough for both, in as far as each asks for one of his groups."""
+    also = (Demand(("security",), 1),)
+    assert answer(vote(BOB), also=also) == "" and answer(vote(DAN), also=also) == "", "one of two policies each"
+    assert answer(vote(BOB), vote(DAN), also=also) == "approve"
+    assert answer(vote(FAY), also=also) == "approve"
+    assert answer(vote(DAN, "deny"), vote(BOB), also=also) == "deny"
+    assert answer(vote(BOB), vote(DAN), quorum=2) == "", "Dan isn't asked by this policy, so he is no second"
+    assert answer(vote(BOB), vote(DAN), vote(CAT), quorum=2, also=also) == "approve"
+    assert answer(vote(GUS), emergency=("leads",), also=also) == "", "an emergency of one is none of the other"
+
+
 def test_one_refusal_settles_it() -> None:
     assert answer(vote(BOB), vote(CAT, "deny"), quorum=2) == "deny"
     assert answer(vote(EVE, "deny"), vote(BOB)) == "approve", "who may not decide can't refuse either"
@@ -84,6 +96,8 @@ def test_what_is_no_vote(no_vote: Decision) -> None:
 
 def test_who_decides_in_words() -> None:
     assert who(question(approvers=BOTH)) == "data-owners or security"
+    both = Terms(quorum=2, also=(Demand(("security",), 1, False, ("leads",)),))
+    assert who(question(terms=both)) == "2 of data-owners; and security, or one of leads"
     every = Terms(every_group=True, emergency=("leads",))
     assert who(question(approvers=BOTH, terms=every)) == "one of each of data-owners, security, or one of leads"
     assert who(question(terms=Terms(quorum=2))) == "2 of data-owners"

@@ -33,7 +33,7 @@ async def granted(browser: Browser, **fields: str) -> Grant:
     )
     assert page.status == 200, page.text
     site = browser.site
-    (vote,) = site.decisions()
+    vote = site.decisions()[-1]
     site.pending.take_decision(vote)
     await site.granting.settle(site.pending.get(asked))
     return site.grants()[-1]
@@ -41,17 +41,18 @@ async def granted(browser: Browser, **fields: str) -> Grant:
 
 async def test_what_is_asked_for_is_shown_to_approvers_and_given_when_they_say_so(browser: Browser) -> None:
     before_us = time.time_ns() // 1000
-    grant = await granted(browser, role="writer", ticket="OPS-1", relations="public.carts, public.orders")
+    grant = await granted(browser, role="writer", ticket="OPS-1")
     site = browser.site
     assert [(a.kind, a.person.subject, a.approvers, a.ticket) for a in site.asked] == [
         ("access", "ann", ("data-owners",), "OPS-1")
     ]
     assert (grant.kind, grant.person.subject, grant.role, grant.rule) == ("access", "ann", "writer", "access")
-    assert grant.relations == ("public.carts", "public.orders")
+    other = await granted(browser, relations="public.carts, public.orders")
+    assert (other.role, other.relations) == ("", ("public.carts", "public.orders"))
     assert [giver.subject for giver in grant.granted_by] == ["bob"]
     assert 600_000_000 <= grant.until_us - before_us < 660_000_000
     await site.granting.settle(site.pending.get(grant.grant_id))
-    assert len(site.grants()) == 1, "the topic read again gives nothing twice"
+    assert len(site.grants()) == 2, "the topic read again gives nothing twice"
 
 
 async def test_until_the_topic_says_that_it_is_approved_nothing_is_given(browser: Browser) -> None:
@@ -70,6 +71,7 @@ async def test_until_the_topic_says_that_it_is_approved_nothing_is_given(browser
         (AGENT, {}, "an? agent can't ask"),
         (ANN, {"environment": "staging"}, "may not ask for access to 'staging'"),
         (ANN, {"role": "superuser"}, "to role 'superuser'"),
+        (ANN, {"role": "writer", "relations": "public.carts"}, "has all of it"),
         (ANN, {"role": "owner"}, "to role 'owner'"),
         (ANN, {"emergency": "yes"}, "may not take emergency access"),
         (ANN, {"seconds": "3601"}, "3601 s is not a time"),

@@ -9,16 +9,17 @@ from typing import Any
 import pytest
 from msgspec import structs
 
+from taprail.connectors.postgres.catalog import PostgresCatalog
 from taprail.schemas.control import Grant
-from taprail.schemas.guard import RETRY_SECONDS, UNKNOWN_ROWS, Request, Verdict
-from taprail.schemas.records import Terms
+from taprail.schemas.guard import RETRY_SECONDS, UNKNOWN_ROWS, RelationInfo, Request, Verdict
+from taprail.schemas.records import Demand, Terms
 from taprail.streams.policy.changing import Changing
 from taprail.streams.policy.decision import RuleSettings
 from taprail.streams.policy.guard import PolicyGuard
 from taprail.streams.policy.history import History
 from taprail.streams.policy.policy import ApprovalTerms, Policy
 from taprail.streams.policy.ruling import InForce, PolicySet
-from tests.streams.policy.small_world import catalog, judge, session
+from tests.streams.policy.small_world import catalog, judge, session, snapshot
 
 HOUR = 3_600
 
@@ -183,6 +184,66 @@ def test_terms_of_an_approval_as_the_policy_says() -> None:
     assert verdict.terms == Terms("retry", 2, True, ("c",), True, 60, 7 * 86_400)
     assert (verdict.hold_seconds, verdict.by_policy) == (RETRY_SECONDS, True)
     assert judge(guard(policy("hold", "true")), "SELECT 1").terms == Terms(grant_seconds=900)
+
+
+def test_of_several_that_hold_every_one_is_asked_on_the_strictest_terms() -> None:
+    """The first by its name doesn't speak for the others."""
+    leads = policy("hold", "true", id="a-anything", message="anything", approval=ApprovalTerms(
+        by=("leads",), grant_seconds=60, remember_days=30, in_transaction=True))  # fmt: skip
+    payroll = policy("hold", "statement.kind == 'DELETE'", id="payroll", message="payroll", approval=ApprovalTerms(
+        by=("finance", "security"), quorum=2, every_group=True, ticket=True, mode="retry", seconds=60))  # fmt: skip
+    evening = policy("hold", "now.hour == 0", id="z-evening", approval=ApprovalTerms(emergency=("leads",)))
+    verdict = judge(guard(leads, payroll, evening), "DELETE FROM orders WHERE id = 1", "owner")
+    assert (verdict.rule, verdict.approvers, verdict.reason) == ("a-anything", ("leads",), "anything; payroll; A title")
+    assert verdict.terms.also == (
+        Demand(("finance", "security"), 2, True, ()), Demand(("data-owners",), 1, False, ("leads",)),
+    )  # fmt: skip
+    terms = verdict.terms
+    assert (terms.mode, terms.ticket, terms.grant_seconds, terms.remember_seconds) == ("retry", True, 60, 0)
+    assert (verdict.hold_seconds, verdict.hold_in_transaction) == (60, False)
+    alone = judge(guard(leads), "DELETE FROM orders WHERE id = 1", "owner")
+    assert (alone.terms.also, alone.terms.mode, alone.hold_in_transaction) == ((), "wait", True)
+
+
+def test_a_safeguards_hold_asks_whom_a_policy_asks_as_well() -> None:
+    code = policy("hold", "statement.opaque", approval=ApprovalTerms(by=("security",), quorum=2, ticket=True))
+    verdict = judge(guard(code), "DO $$ BEGIN END $$")
+    assert (verdict.rule, verdict.approvers, verdict.by_policy) == ("masked-code", ("data-owners",), False)
+    assert verdict.terms.ticket and verdict.terms.also == (Demand(("security",), 2, False, ()),)
+
+
+def test_what_a_policy_denies_and_a_safeguard_holds_nothing_lifts() -> None:
+    denies = policy("deny", "statement.opaque")
+    assert not judge(guard(denies), "DO $$ BEGIN END $$").by_policy
+    assert judge(guard(denies), "DO $$ BEGIN END $$", "owner").by_policy
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "DO $$ /* password */ BEGIN DELETE FROM orders; END $$",
+        "EXPLAIN ANALYZE UPDATE orders SET total = 999999 -- password",
+        "ALTER ROLE ann PASSWORD 'x'",
+    ],
+)
+def test_nobody_is_asked_to_approve_what_he_wont_be_shown(text: str) -> None:
+    verdict = judge(guard(policy("hold", "true")), text, "owner")
+    assert verdict.action == "deny" and "must see all of it" in verdict.hint
+
+
+def test_what_a_statement_touches_holds_what_its_views_stand_on() -> None:
+    of = PostgresCatalog()
+    shot = snapshot()
+    customers = shot.names["public", "customers"]
+    view = RelationInfo(29_999, "public", "scratch", "v", shot.relations[customers].columns, (customers,))
+    relations, names = {**shot.relations, 29_999: view}, {**shot.names, ("public", "scratch"): 29_999}
+    of.replace(structs.replace(shot, relations=relations, names=names))
+    by = PolicyGuard(lambda _: of, RuleSettings(clear_groups=("data-owners",)), in_force=InForce(PolicySet([])))
+    assert judge(by, "UPDATE scratch SET note = 'x'", "owner").touches == {"public.scratch", "public.customers"}
+    assert judge(by, "UPDATE orders SET note = 'x'", "owner").touches == {"public.orders"}
+    for unknown in ("UPDATE nothing SET a = 1", "DO $$ BEGIN END $$"):
+        assert judge(by, unknown, "owner").touches == frozenset()
+    assert judge(by, "UPDATE orders SET note = 'x'", "owner", reshaped=True).touches == frozenset()
 
 
 def test_what_a_grant_lifts_runs_as_it_would_have() -> None:
