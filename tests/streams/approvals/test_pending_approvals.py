@@ -148,7 +148,7 @@ def test_memory_is_bounded_and_nobody_buries_what_others_ask_for(monkeypatch: py
     bob = approval(approval_id="bobs", person=replace(ANN, subject="bob"))
     assert [a.approval_id for a in of(bob, *many).requested(HELD.time_us)] == ["tap-1-7-9", "tap-1-7-8", "bobs"]
     ended = of(*many[:2])
-    ended.take_state(ApprovalState("tap-1-7-1", 1, "cancelled", "prod", "shop"))
+    ended.take_state(ApprovalState("tap-1-7-1", 1, "cancelled", "prod", "shop", None))
     for made in many[2:4]:
         ended.take_approval(made)
     assert [e.approval.approval_id for e in ended.newest()] == ["tap-1-7-3", "tap-1-7-2", "tap-1-7-0"]
