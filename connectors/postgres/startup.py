@@ -49,6 +49,8 @@ ALLOWED_SETTINGS = frozenset(
 # The parser that judges a text must read it exactly as the server does.
 PINNED_SETTINGS = {"client_encoding": "UTF8", "standard_conforming_strings": "on"}
 # Whatever an administrator allows besides: these say who acts, what is loaded, or how text is read.
+# The server looks whether its client is still there while a statement runs, so that none outlives its session.
+LOOKS_FOR_CLIENT = {"client_connection_check_interval": "1s"}
 NEVER_ALLOWED = frozenset(
     {
         "allow_system_table_mods",
@@ -62,6 +64,7 @@ NEVER_ALLOWED = frozenset(
         "session_preload_libraries",
         "session_replication_role",
         "transform_null_equals",
+        *LOOKS_FOR_CLIENT,
         *PINNED_SETTINGS,
     }
 )
@@ -177,6 +180,8 @@ def _choose(settings: dict[str, str], name: str, value: str, also_allowed: froze
                 f"{name} is {PINNED_SETTINGS[name]} for every session of the tap, not {value!r}",
                 hint=f"connect with {name}={PINNED_SETTINGS[name]}",
             )
+    elif LOOKS_FOR_CLIENT.get(name) == value:
+        return  # what the tap asks of the server anyway: another tap before this one
     elif name in ALLOWED_SETTINGS or (name in also_allowed and name not in NEVER_ALLOWED):
         settings[name] = value
     else:

@@ -27,7 +27,7 @@ from taprail.schemas.guard import Durability
 _OK, _CLEARTEXT, _MD5, _SASL, _SASL_CONTINUE, _SASL_FINAL = 0, 3, 5, 10, 11, 12
 _ITERATIONS_MAX = 1_000_000  # about a second; PostgreSQL's own are 4096
 # What a server that can't look, and a pooler that knows no such parameter, answer.
-LOOK_FOR_CLIENT, _CANNOT_LOOK = {"client_connection_check_interval": "1s"}, ("22023", "08P01")
+_CANNOT_LOOK = ("22023", "08P01")
 _PASSED_ON = ("22", "3D", "42", "53", "55", "57")  # a setting's value, no such database, too many connections, ...
 
 
@@ -157,7 +157,7 @@ async def sign_in(
     would run on, and commit, after its session has ended. Not every system can, and not every pooler lets it.
     """
     try:
-        return await _sign_in(target, {**LOOK_FOR_CLIENT, **settings}, limits, told)
+        return await _sign_in(target, {**startup.LOOKS_FOR_CLIENT, **settings}, limits, told)
     except ServerRefused as error:
         if error.sqlstate not in _CANNOT_LOOK:
             raise
@@ -290,7 +290,7 @@ def _refused(target: Target, body: bytes) -> ServerRefused:
     """What a client may know: the server's own words where they speak of the database, not of the role's password."""
     fields = wire.parse_fields(body)
     sqlstate = fields.get("C", "08004")
-    if sqlstate[:2] in _PASSED_ON:
+    if sqlstate[:2] in _PASSED_ON or sqlstate in _CANNOT_LOOK:
         return ServerRefused(fields.get("M", "the server refused the connection"), sqlstate, fields.get("H", ""))
     text = f"server {target.server} refused the tap's role {target.role} (SQLSTATE {sqlstate})"
     return ServerRefused(text, "08004", "check the role and its password in the tap's settings")

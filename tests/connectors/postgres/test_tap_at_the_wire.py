@@ -211,6 +211,7 @@ def test_encryption_that_is_not_there_is_declined(bed):
         ({"options": "-c session_authorization=postgres"}, "session_authorization"),
         ({"role": "postgres"}, "role"),
         ({"options": "-W 30"}, "option"),
+        ({"client_connection_check_interval": "0"}, "client_connection_check_interval"),
     ],
 )
 def test_start_up_settings_that_may_not_be_chosen(bed, parameters, message):

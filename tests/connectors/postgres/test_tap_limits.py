@@ -255,6 +255,32 @@ class OldServer:
         self._socket.close()
 
 
+class Pooler(OldServer):
+    """Lets nobody choose a setting that it doesn't know itself."""
+
+    def __init__(self, sqlstate):
+        self._sqlstate = sqlstate
+        super().__init__()
+
+    def _run(self):
+        connection, _ = self._socket.accept()
+        with connection:
+            self.refused = connection.recv(4096)
+            connection.sendall(wire.error(self._sqlstate, "unsupported startup parameter", severity="FATAL"))
+        super()._run()
+
+
+@pytest.mark.parametrize("sqlstate", ["08P01", "22023"])
+def test_a_server_that_cant_look_for_its_client_is_asked_once_more_without(bed, sqlstate):
+    server = Pooler(sqlstate)
+    target = bed.target
+    bed.target = lambda login: structs.replace(target(login), port=server.port)
+    with bed.connect():
+        assert b"client_connection_check_interval\x001s\0" in server.refused
+        assert b"client_connection_check_interval" not in server.asked
+    server.close()
+
+
 def negotiate(version, *unknown):
     body = version.to_bytes(4, "big") + len(unknown).to_bytes(4, "big") + b"".join(unknown)
     return wire.message(wire.NEGOTIATE, body)
