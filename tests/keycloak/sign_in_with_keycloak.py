@@ -30,6 +30,7 @@ from taprail.schemas.endpoints import Endpoints
 from taprail.schemas.errors import RefusedError
 from taprail.streams import settings
 from taprail.streams.identity import publish
+from tests.fakes.last_words import LastWords
 from tests.fakes.running_tap import RunningTap
 from tests.fakes.scim_client import served
 from tests.keycloak.server import Keycloak, allow
@@ -128,12 +129,12 @@ def current_user(tap: RunningTap, name: str, token: str) -> str:
 
 def ends(session: psycopg.Connection[Any], said: str) -> float:
     """Seconds until the tap ends this session, with this text."""
-    started = time.monotonic()
+    started, last_words = time.monotonic(), LastWords(session)
     while time.monotonic() - started < SECONDS_MAX:
         try:
             session.execute("SELECT 1")
         except psycopg.OperationalError as error:
-            assert said in str(error)
+            assert said in last_words.with_error(error)
             return time.monotonic() - started
         time.sleep(0.02)
     raise AssertionError(f"it is open after {SECONDS_MAX} s")

@@ -18,6 +18,7 @@ from taprail.schemas.endpoints import Endpoints
 from taprail.streams import settings
 from taprail.streams.certificate import self_signed
 from taprail.streams.identity.book import read
+from tests.fakes.last_words import LastWords
 from tests.fakes.running_tap import SERVICE, RunningTap
 from tests.fakes.scim_client import served
 
@@ -69,13 +70,14 @@ async def test_a_user_that_is_deactivated_loses_its_sessions_within_seconds(tap:
             status, made = await client.ask("POST", "/Users", sent)
             assert status == 201
             session = await asyncio.to_thread(tap.connect, user=tap.id)
+            last_words = LastWords(session)
             await asyncio.to_thread(session.execute, "SELECT 1")
 
             def ended() -> bool:
                 try:
                     session.execute("SELECT 1")
                 except psycopg.OperationalError as error:
-                    assert "revoked" in str(error)
+                    assert "revoked" in last_words.with_error(error)
                     return True
                 return False
 
@@ -167,12 +169,13 @@ async def test_with_groups_from_the_directory_a_token_alone_opens_nothing(tap: R
             await asyncio.sleep(0.5)  # what was written before it came in has been read
             session = await asyncio.to_thread(connect)
             assert session is not None
+            last_words = LastWords(session)
 
             def ended() -> bool:
                 try:
                     session.execute("SELECT 1")
                 except psycopg.OperationalError as error:
-                    assert "have changed: connect again" in str(error)
+                    assert "have changed: connect again" in last_words.with_error(error)
                     return True
                 return False
 
