@@ -278,7 +278,7 @@ def _look_back(
     if result.status == "denied":
         history.denied(session.person)
         return
-    history.ran(session.person, result.rows)
+    history.ran(session.person, result.rows - result.metered)
     if policies.asks_new and verdict.relations and verdict.familiar.made is not familiar and result.status == "ok":
         familiar.used(session, verdict.relations)
         verdict.familiar.made = familiar  # a verdict is one person's, in one place: it needn't be looked up again

@@ -53,6 +53,13 @@ class History:
         lately.statements.add(now, 1)
         lately.rows.add(now // 60, rows)
 
+    def take(self, person: Person, rows: int, most: int) -> int:
+        """How many of `rows` this person may be given where `most` in 60 minutes are allowed; these are counted."""
+        minute, window = int(self._clock()) // 60, self._of(person).rows
+        given = max(0, min(rows, most - window.total(minute)))
+        window.add(minute, given)
+        return given
+
     def denied(self, person: Person) -> None:
         self._of(person).denied.add(int(self._clock()) // 60, 1)
 
@@ -74,3 +81,13 @@ class History:
         else:
             self._persons.move_to_end(key)
         return found
+
+
+class RowMeter:
+    """Implements `Meter` for one person."""
+
+    def __init__(self, history: History, person: Person, most: int) -> None:
+        self._history, self._person, self._most = history, person, most
+
+    def take(self, rows: int) -> int:
+        return self._history.take(self._person, rows, self._most)

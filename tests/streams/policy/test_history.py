@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from taprail.schemas.records import Person
 from taprail.streams.policy.changing import Changing
-from taprail.streams.policy.history import PERSONS_MAX, History
+from taprail.streams.policy.history import PERSONS_MAX, History, RowMeter
 from tests.streams.policy.small_world import session
 
 ANN, BOB = Person("ann", "Ann", "person"), Person("bob", "Bob", "person")
@@ -53,6 +53,20 @@ def test_the_hour_is_a_sum_of_its_minutes(steps: list[tuple[int, int]]) -> None:
         ran.append((int(clock.now) // 60, rows))
         facts: Any = history.facts(ANN)
         assert facts.rows_last_hour == sum(r for minute, r in ran if minute > int(clock.now) // 60 - 60)
+
+
+def test_rows_are_taken_from_what_an_hour_has_left() -> None:
+    clock = Clock()
+    history = History(clock)
+    meter, other = RowMeter(history, ANN, 100), RowMeter(history, BOB, 100)
+    assert (meter.take(70), meter.take(0), meter.take(70), meter.take(70)) == (70, 0, 30, 0)
+    assert other.take(5) == 5
+    history.ran(ANN, -1)  # a header that was taken for a row
+    assert meter.take(2) == 1
+    clock.now += 3_600
+    assert meter.take(101) == 100
+    history.ran(ANN, 500)
+    assert meter.take(1) == 0
 
 
 def test_memory_is_bounded() -> None:
