@@ -256,6 +256,24 @@ class Context(Struct, frozen=True):
     relations: tuple[RelationUse, ...]
 
 
+class Meter(Protocol):
+    """Counts the rows that one person is given, while they flow, all sessions together."""
+
+    def take(self, rows: int) -> int:
+        """How many of so many rows may be given; these are counted."""
+        ...
+
+
+class RowLimit(Struct, frozen=True):
+    """How many rows the person of a statement may be given in 60 minutes, by which rule, and what is said beyond it."""
+
+    rows: int
+    rule: str
+    message: str
+    hint: str
+    meter: Meter
+
+
 @dataclass(frozen=True)
 class Verdict:
     """What a guard says of one statement.
@@ -280,6 +298,7 @@ class Verdict:
     by_policy       a policy has decided, not a safeguard: what access for a time may lift
     estimated_rows  what the planner expects, -1 where it wasn't asked
     matched         policies that matched, those being tried and those that only alert included
+    limit           its rows count against this while they flow, and none beyond it is given
     pending         what the guard needs to decide it anew for the next equal statement; nobody else's
     inert           proven to change neither the catalog nor how the session's next text is read; false where not known
     """
@@ -317,10 +336,12 @@ class Verdict:
     lineage: tuple[str, ...] = ()
     relations: tuple[RelationUse, ...] = ()  # facts.relations resolved through the catalog, with their classes
     matched: tuple[PolicyMatch, ...] = ()
+    limit: RowLimit | None = field(default=None, repr=False, compare=False)
     pending: Any = field(default=None, repr=False, compare=False)
     inert: bool = False
     kept: Kept = field(default_factory=Kept, init=False, repr=False, compare=False)
     familiar: Kept = field(default_factory=Kept, init=False, repr=False, compare=False)
+    limited: Kept = field(default_factory=Kept, init=False, repr=False, compare=False)
 
 
 def context_of(request: Request, verdict: Verdict) -> Context:
@@ -389,6 +410,7 @@ class Result:
 
     first_row_us  a time since the epoch, 0 where no row came
     undoes_from   a ROLLBACK TO has undone the transaction's statements from this sequence on, 0 for none
+    metered       of the rows, those that its verdict's limit has counted while they flowed
     """
 
     status: Final[Status]
@@ -400,6 +422,7 @@ class Result:
     bytes_in: Final[int]
     first_row_us: Final[int]
     undoes_from: Final[int]
+    metered: Final[int]
 
     def __init__(
         self,
@@ -412,10 +435,12 @@ class Result:
         bytes_in: int = 0,
         first_row_us: int = 0,
         undoes_from: int = 0,
+        metered: int = 0,
     ) -> None:
         self.status, self.rows, self.bytes, self.masked_columns = status, rows, bytes, masked_columns
         self.sqlstate, self.transaction_status = sqlstate, transaction_status
         self.bytes_in, self.first_row_us, self.undoes_from = bytes_in, first_row_us, undoes_from
+        self.metered = metered
 
 
 class Recorder(Protocol):

@@ -120,7 +120,7 @@ async def _serve(whole: Loaded, process: int, stop: threading.Event, ready: Call
     tap = loaded.settings.tap
     spool = _spool(loaded)
     watchers = Watchers(loaded, watcher_of)
-    in_force, history = InForce(shipped(), local_policies(loaded)), History()
+    in_force, history = InForce(shipped(), local_policies(loaded)), history_of(whole, process)
     familiar = Familiar(spool.directory / "familiar", loaded.settings.policy.learning_days)
     written = _recorder(spool, loaded, spent_of(whole).spend)
     recorder = TapRecorder(written, watchers, partial(_look_back, in_force, history, familiar))
@@ -203,6 +203,12 @@ def spent_of(whole: Loaded) -> Spent:
     return Spent(spool.with_name(spool.name + ".spent"))
 
 
+def history_of(whole: Loaded, process: int) -> History:
+    """What people have done lately at all processes of a tap."""
+    spool = whole.path(whole.settings.tap.spool)
+    return History(folder=spool.with_name(spool.name + ".history"), process=process)
+
+
 async def _sweep(grants: Grants) -> None:
     while True:
         await asyncio.sleep(SWEEP_SECONDS)
@@ -278,7 +284,7 @@ def _look_back(
     if result.status == "denied":
         history.denied(session.person)
         return
-    history.ran(session.person, result.rows)
+    history.ran(session.person, result.rows - result.metered)
     if policies.asks_new and verdict.relations and verdict.familiar.made is not familiar and result.status == "ok":
         familiar.used(session, verdict.relations)
         verdict.familiar.made = familiar  # a verdict is one person's, in one place: it needn't be looked up again

@@ -12,12 +12,14 @@ from taprail.connectors.postgres.endings import Endings
 from taprail.connectors.postgres.large_objects import masked_result
 from taprail.connectors.postgres.masks import RowActions, original_position, row_actions, scrubbed
 from taprail.connectors.postgres.startup import PINNED_SETTINGS, same_as_pinned
-from taprail.connectors.postgres.state import Answer, AnswerKind, Run, State
+from taprail.connectors.postgres.state import Answer, AnswerKind, Failure, Run, State
 from taprail.schemas.errors import ProtocolError
 from taprail.schemas.guard import TransactionStatus
 
 _STATUSES: dict[bytes, TransactionStatus] = {b"I": "I", b"T": "T", b"E": "E"}
 _FATAL = frozenset({"FATAL", "PANIC"})
+_COPY_END = b"d\0\0\0\x06\xff\xff"  # the trailer of a binary COPY, which is no row: no other has -1 columns
+PROGRAM_LIMIT_EXCEEDED = "54000"
 
 
 class Answers:
@@ -31,6 +33,7 @@ class Answers:
         self._run: Run | None = None  # whose rows come now
         self._actions: RowActions | None = None  # None: no rows may come; (): they pass as they are
         self._hidden = False  # rows that come now are the tap's own
+        self._over = False  # a limit of rows has ended the session
         self.fatal = False  # the server has said why it ends the connection
         self._answer_bytes = state.limits.answer_bytes
 
@@ -42,6 +45,8 @@ class Answers:
     def feed(self, data: bytes) -> None:
         """Take what the server sent. Raises ProtocolError."""
         to_client = self._state.to_client
+        if self._over:
+            return
         if self._run is None and self._actions is None:
             self._begin()  # what was asked since the last answer
         if self._passing:
@@ -52,6 +57,12 @@ class Answers:
         while size - start >= 5:
             kind = data[start]
             if kind == wire.DATA_ROW or kind == wire.COPY_DATA:
+                if self._run is not None and self._run.limit is not None and not self._hidden:
+                    size = self._within(self._run, data, start, kind)
+                    if size < len(data):
+                        data = data[:size]  # what is beyond the limit has never been
+                    if start == size:
+                        break
                 if self._actions == ():
                     start = self._plain_rows(data, start, kind)
                     continue
@@ -138,6 +149,33 @@ class Answers:
         if self._run is not None:
             self._run.count(count, end - start)
         return end
+
+    def _within(self, run: Run, data: bytes, start: int, kind: int) -> int:
+        """Count the rows at `start` against their limit; where the first one beyond it begins, else where `data` ends.
+
+        A row counts as soon as a part of it may go to the client.
+        """
+        limit = run.limit
+        assert limit is not None
+        end, count = rows.skip(data, start, kind)
+        begun = self._actions == () and len(data) - end >= 5 and data[end] == kind
+        wanted = count + 1 if begun else count
+        given = limit.meter.take(wanted)
+        run.metered += given
+        if given == wanted:
+            return len(data)
+        cut = start
+        for _ in range(given):
+            cut += rows.uint32(data, cut + 1) + 1
+        if not begun and data[cut:end] == _COPY_END:
+            return len(data)
+        self._over = True
+        run.result_status, run.sqlstate = "error", PROGRAM_LIMIT_EXCEEDED
+        most = f"{limit.rows} in 60 minutes are the most (rule {limit.rule})"
+        text = f"{limit.message}: the result is cut after {run.metered} rows, since {most}"
+        hint = f"{limit.hint or 'ask for fewer rows, or wait'}; this session has ended, so connect again"
+        self._state.failure = Failure(text, PROGRAM_LIMIT_EXCEEDED, hint, cancels=True)
+        return cut
 
     def _own_rows(self, data: bytes, start: int, kind: int) -> int:
         """Rows that are rewritten, or hidden; where their run ends, `start` if the first isn't whole."""

@@ -59,6 +59,9 @@ class Relay:
                 _failed(self._session.wait, TaprailError("canceling statement due to user request"), "cancelled")
             )
             return
+        self._cancel_running()
+
+    def _cancel_running(self) -> None:
         task = asyncio.get_running_loop().create_task(self._cancel_upstream())
         self._cancels.add(task)
         task.add_done_callback(self._cancels.discard)
@@ -103,8 +106,11 @@ class Relay:
             self._server.write(data)
         if session.ended:
             return self._end("the client said goodbye", b"")
-        if session.failure:
-            return self._end(session.failure, wire.error("58030", session.failure, severity="FATAL"))
+        if (failed := session.failure) is not None:
+            if failed.cancels:
+                self._cancel_running()
+            words = wire.error(failed.sqlstate, failed.text, hint=failed.hint, severity="FATAL")
+            return self._end(failed.text, words)
         if session.wait is not None and self._waiting is None:
             self._waiting = asyncio.get_running_loop().create_task(self._wait(session.wait))
         self._flow()

@@ -14,7 +14,7 @@ from taprail.connectors.postgres.admission import (
 from taprail.connectors.postgres.answers import Answers
 from taprail.connectors.postgres.limits import Limits
 from taprail.connectors.postgres.requests import Requests
-from taprail.connectors.postgres.state import State
+from taprail.connectors.postgres.state import Failure, State
 from taprail.schemas.guard import Durability, Guard, Recorder, SessionContext
 
 __all__ = ["ApprovalWait", "CatalogWait", "RecordWait", "RowsWait", "Session", "Wait", "WaitResult"]
@@ -79,8 +79,8 @@ class Session:
         return self._state.ended
 
     @property
-    def failure(self) -> str:
-        """Why the tap must end the session, '' while it need not."""
+    def failure(self) -> Failure | None:
+        """Why the tap must end the session, None while it need not. Nothing may be forwarded after it."""
         return self._state.failure
 
     @property
@@ -98,7 +98,7 @@ class Session:
 
     def from_server(self, data: bytes) -> None:
         self._answers.feed(data)
-        if self._requests.stalled:
+        if self._requests.stalled and self._state.failure is None:
             self._requests.go_on()
 
     def resume(self, result: WaitResult) -> None:

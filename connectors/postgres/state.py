@@ -10,6 +10,8 @@ import time
 from dataclasses import replace
 from typing import Final, Literal
 
+from msgspec import Struct
+
 from taprail.connectors.postgres.limits import Limits
 from taprail.connectors.postgres.names import Names, Unsettled
 from taprail.connectors.postgres.outlook import Outlook
@@ -31,6 +33,15 @@ from taprail.schemas.guard import (
 AnswerKind = Literal["parse", "bind", "describe", "describe portal", "execute", "close", "sync", "query", "copy end"]
 _TAKEN_MAX: Final = 256
 OWN_PREFIX = b"_taprail"  # names of prepared statements and portals that clients may not use
+
+
+class Failure(Struct, frozen=True):
+    """Why the tap must end the session, as a FATAL error says it. `cancels`: what runs may not go on at the server."""
+
+    text: str
+    sqlstate: str = "58030"
+    hint: str = ""
+    cancels: bool = False
 
 
 class Prepared:
@@ -57,17 +68,18 @@ class Portal:
 
 
 class Run:
-    """One execution of one statement, from its record to its outcome."""
+    """One execution of one statement, from its record to its outcome. `metered` rows count against `limit` already."""
 
     __slots__ = (
-        *("first_row_us", "masked", "request", "result_status", "rows", "size", "size_in", "sqlstate", "ticket"),
-        *("transaction", "undoes_from", "verdict"),
+        *("first_row_us", "limit", "masked", "metered", "request", "result_status", "rows", "size", "size_in"),
+        *("sqlstate", "ticket", "transaction", "undoes_from", "verdict"),
     )
 
     def __init__(self, request: Request, verdict: Verdict, ticket: Ticket) -> None:
         self.request, self.verdict, self.ticket = request, verdict, ticket
+        self.limit = verdict.limit
         self.rows = self.size = self.size_in = self.masked = self.first_row_us = 0
-        self.undoes_from = 0
+        self.undoes_from = self.metered = 0
         self.sqlstate = ""
         self.result_status: Status = "unknown"
         self.transaction: Ending = "unknown"
@@ -87,6 +99,7 @@ class Run:
             self.size_in,
             self.first_row_us,
             self.undoes_from,
+            self.metered,
         )
 
     def count(self, rows: int, size: int) -> None:
@@ -216,7 +229,7 @@ class State:
         self.mark_prepared = False
         self.in_block = False  # after what was sent, the server will be inside a transaction block
         self.ended = False  # the client said goodbye
-        self.failure = ""  # why the tap must end the session
+        self.failure: Failure | None = None
 
     @property
     def quiet(self) -> bool:
@@ -269,4 +282,4 @@ class State:
         try:
             self.recorder.outcome(run.ticket, run.request, run.verdict, run.result())
         except SpoolError as error:
-            self.failure = f"an outcome can't be written down: {error.message}"
+            self.failure = Failure(f"an outcome can't be written down: {error.message}")

@@ -145,7 +145,7 @@ def _at_moments(
             continue
         asked = (key, *moment)
         if asked not in known:
-            ruling = policies.rule_live(*later[key], _changing(moment, zone))
+            ruling, _ = policies.rule_live(*later[key], _changing(moment, zone))
             known[asked] = tuple(_differences(groups[key], ruling, 1))
         for difference in known[asked]:
             place = (key, difference.kind, difference.policy)

@@ -10,11 +10,11 @@ from zoneinfo import ZoneInfo
 
 from google.protobuf.message import Message
 
-from taprail.schemas.guard import SessionContext
+from taprail.schemas.guard import Meter, SessionContext
 from taprail.schemas.records import Person, RelationUse
 from taprail.streams.policy.descriptor import message_class
 from taprail.streams.policy.familiar import Familiar
-from taprail.streams.policy.history import History
+from taprail.streams.policy.history import History, RowMeter
 
 _NowFacts, _EstimateFacts = message_class("NowFacts"), message_class("EstimateFacts")
 
@@ -62,6 +62,10 @@ class Changing:
         if relations:
             history.new_relations.extend(self._familiar.new(session, relations))
         return {"now": now, "history": history}
+
+    def meter(self, person: Person, most: int) -> Meter:
+        """Counts the rows that this person is given, of which there may be `most` in 60 minutes."""
+        return RowMeter(self._history, person, most)
 
     def _known(self, zone: str) -> ZoneInfo:
         """What a provider says that is no zone isn't the person's: the installation's is taken."""

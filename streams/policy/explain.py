@@ -24,7 +24,7 @@ from taprail.streams.policy.trial import rule_now
 class Asked(Struct, frozen=True):
     """A condition and its answer: `true`, `false`, or why there is none."""
 
-    part: Literal["where", "match", "unless"]
+    part: Literal["where", "match", "unless", "rows_per_hour"]
     text: str
     answer: str
 
@@ -119,3 +119,6 @@ def _asked(policy: Policy, facts: Facts) -> Iterator[Asked]:
             yield Asked(
                 part, " ".join(text.split()), answer.reason if isinstance(answer, Unanswered) else str(answer).lower()
             )
+    if policy.rows_per_hour is not None:
+        used_up = f"history.rows_last_hour >= {policy.rows_per_hour}"
+        yield Asked("rows_per_hour", used_up, str(holds(condition(used_up), facts)).lower())

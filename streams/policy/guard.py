@@ -8,8 +8,9 @@ search_path and the catalog's epoch.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -18,7 +19,6 @@ from msgspec import json, structs
 from taprail.schemas.control import Grant
 from taprail.schemas.errors import RefusedError
 from taprail.schemas.guard import NOT_ASKED, Catalog, Facts, Part, RelationInfo, Request, SessionContext, Verdict
-from taprail.schemas.records import RelationUse
 from taprail.streams.masking import plan as masking
 from taprail.streams.policy import sql, verdicts
 from taprail.streams.policy.changing import Changing, estimate_facts
@@ -29,6 +29,7 @@ from taprail.streams.policy.facts import facts_of
 from taprail.streams.policy.history import History
 from taprail.streams.policy.packs import shipped
 from taprail.streams.policy.passwords import gives_password
+from taprail.streams.policy.policy import Policy
 from taprail.streams.policy.prepared import with_body
 from taprail.streams.policy.reading import read
 from taprail.streams.policy.ruling import InForce, PolicySet
@@ -84,6 +85,14 @@ class _Seat:
         )
 
 
+class _Limited(NamedTuple):
+    """A verdict as it is under these limits, and as it would be if they were used up."""
+
+    limits: tuple[Policy, ...]
+    verdict: Verdict
+    denied: Verdict
+
+
 class _Found(NamedTuple):
     """A statement that is understood: its text, and what `_understand` made of it."""
 
@@ -98,8 +107,8 @@ class PolicyGuard:
     """Implements `Guard`. `catalog_of` gives the catalog of a session's database.
 
     `in_force` are the shipped policies unless others are named. `hash_key_of` gives the key of an environment's masked
-    values, b"" where they are redacted. `changing` gives the facts `now` and `history` of a session, `lifting` what was
-    given for a time and lets a held or denied statement run.
+    values, b"" where they are redacted. `changing` gives the facts `now` and `history` of a session and counts rows,
+    `lifting` what was given for a time and lets a held or denied statement run.
     """
 
     def __init__(
@@ -109,7 +118,7 @@ class PolicyGuard:
         hash_key_of: Callable[[str], bytes] = lambda environment: b"",
         *,
         in_force: InForce | None = None,
-        changing: Callable[[SessionContext, Sequence[RelationUse]], Mapping[str, Any]] | None = None,
+        changing: Changing | None = None,
         lifting: Callable[[Request, Verdict], Grant | None] = lambda request, verdict: None,
     ) -> None:
         self._lifting = lifting
@@ -173,9 +182,23 @@ class PolicyGuard:
             return replace(verdict, needs_rows=True)
         uses = verdict.relations if self._policies.asks_new else ()
         changing = {**self._changing(request.session, uses), "estimate": estimate_facts(expected)}
-        ruling = self._policies.rule_live(pending.ruling, pending.live, changing)
+        ruling, limits = self._policies.rule_live(pending.ruling, pending.live, changing)
         found = verdict if ruling is pending.ruling else verdicts.final(pending._replace(ruling=ruling))
+        if limits and found.action != "deny":
+            found = self._limited(found, limits, request)
         return found if expected == NOT_ASKED else replace(found, estimated_rows=expected)
+
+    def _limited(self, verdict: Verdict, limits: tuple[Policy, ...], request: Request) -> Verdict:
+        """The verdict with its limit of rows; without one where break-glass access would lift the denial beyond it."""
+        kept = verdict.limited.made
+        if not isinstance(kept, _Limited) or kept.limits != limits:
+            limit = verdicts.limit_of(limits, partial(self._changing.meter, request.session.person))
+            kept = _Limited(limits, replace(verdict, limit=limit), verdicts.used_up(verdict, limit))
+            verdict.limited.made = kept
+        grant = self._lifting(request, kept.denied)
+        if grant is None or grant.kind != "break_glass":
+            return kept.verdict
+        return verdict if verdict.action == "hold" else replace(verdict, approval=grant.grant_id)
 
     def _sit(self, session: SessionContext) -> _Seat:
         if len(self._seats) >= SESSIONS_MAX:

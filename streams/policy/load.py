@@ -124,6 +124,9 @@ def parse(name: str, text: str) -> Policy:
         policy = msgspec.convert(source.value(), Policy)
     except msgspec.ValidationError as error:
         raise _invalid(source, str(error)) from None
+    if policy.rows_per_hour is not None and policy.verdict != "deny":
+        node = source.key(source.tree, "rows_per_hour")
+        raise source.error(f"rows_per_hour goes with the verdict deny, not {policy.verdict}", *_start(node))
     if policy.correlation is not None:
         _check_correlation(source, policy, policy.correlation)
         return policy

@@ -156,6 +156,8 @@ class Policy(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True
     unless    conditions of which none may hold
     message   what the person is told, instead of the title
     hint      what to do next
+    rows_per_hour  of a deny: how many rows a person may be given in 60 minutes before it denies. A result that would
+              cross that is cut
     """
 
     id: Id
@@ -177,6 +179,7 @@ class Policy(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True
     message: Line | None = None
     hint: Text = ""
     approval: ApprovalTerms = field(default_factory=ApprovalTerms)
+    rows_per_hour: Annotated[int, Meta(ge=1, le=1_000_000_000)] | None = None
     tests: Tests = field(default_factory=Tests)
 
     @property

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast
 
 from google.protobuf.message import Message
 from msgspec import Struct, json
@@ -55,7 +55,7 @@ class _Compiled(Struct, frozen=True):
 
     @property
     def is_live(self) -> bool:
-        return bool(self.live.must or self.live.must_not)
+        return bool(self.live.must or self.live.must_not) or self.policy.rows_per_hour is not None
 
 
 class _Candidates:
@@ -116,7 +116,8 @@ class PolicySet:
         self._places: dict[bytes, _Candidates] = {}
         self._shared: dict[tuple[tuple[int, str], ...], _Candidates] = {}
         live = [c for each in self._compiled for c in (*each.live.must, *each.live.must_not)]
-        self.looks_back = any("history" in c.text for c in live)
+        limited = any(each.policy.rows_per_hour is not None for each in self._compiled)
+        self.looks_back = limited or any("history" in c.text for c in live)
         self.asks_new = any("new_relations" in c.text for c in live)
         self.asks_rows = any("estimate" in c.text for c in live)
         placed = [c for each in self._compiled for c in (*each.place.must, *each.place.must_not)]
@@ -159,15 +160,24 @@ class PolicySet:
             found = self._places[key] = self._shared[shared]
         return found
 
-    def rule_live(self, ruling: Ruling, live: Live, changing: Mapping[str, Message]) -> Ruling:
-        """The whole ruling. `changing` are the facts `now`, `history` and `estimate`."""
-        facts = Facts({**live.facts, **changing})
+    def rule_live(
+        self, ruling: Ruling, live: Live, changing: Mapping[str, Message]
+    ) -> tuple[Ruling, tuple[Policy, ...]]:
+        """The whole ruling, and the policies by which the statement may give so many rows and no more.
+
+        `changing` are the facts `now`, `history` and `estimate`.
+        """
+        facts, history = Facts({**live.facts, **changing}), cast(Any, changing["history"])
         matched: list[tuple[Policy, str]] = []
+        limits: list[Policy] = []
         for each in live.compiled:
             found, failed = each.live.decided(each.policy, lambda asked: holds(asked, facts))
-            if found:
+            rows = each.policy.rows_per_hour
+            if found and (rows is None or history.rows_last_hour >= rows):
                 matched.append((each.policy, failed))
-        return _merged(ruling, _ruling(matched)) if matched else ruling
+            elif found and each.policy.acts:
+                limits.append(each.policy)
+        return (_merged(ruling, _ruling(matched)) if matched else ruling), tuple(limits)
 
 
 class InForce:

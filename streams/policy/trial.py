@@ -56,4 +56,5 @@ def rule_now(policies: PolicySet, facts: Mapping[str, Message]) -> Ruling:
     ruling, live = policies.rule({name: facts[name] for name in DECIDED_ONCE})
     if live is None:
         return ruling
-    return policies.rule_live(ruling, live, {name: facts[name] for name in facts if name not in DECIDED_ONCE})
+    whole, _ = policies.rule_live(ruling, live, {name: facts[name] for name in facts if name not in DECIDED_ONCE})
+    return whole

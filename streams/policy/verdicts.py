@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Literal, NamedTuple
 
 from taprail.connectors.postgres.outlook import inert
-from taprail.schemas.guard import RETRY_SECONDS, Catalog, Facts, MaskPlan, RelationInfo, Verdict
+from taprail.schemas.guard import RETRY_SECONDS, Catalog, Facts, MaskPlan, Meter, RelationInfo, RowLimit, Verdict
 from taprail.schemas.records import Demand, RelationUse, Terms
 from taprail.streams.policy.decision import Case, Decision, RuleSettings
 from taprail.streams.policy.lineage import column_lineage
-from taprail.streams.policy.policy import ApprovalTerms
+from taprail.streams.policy.policy import ApprovalTerms, Policy
 from taprail.streams.policy.ruling import Live, Ruling
 from taprail.streams.policy.sizes import LONG_CHARACTERS
 
@@ -132,6 +132,23 @@ def final(pending: Pending) -> Verdict:
         verdict = replace(verdict, rule=policy.id, reason=reason, hint=policy.hint, by_policy=True)
         return _held(pending, verdict, [policy.approval, *(p.approval for p in holds if p is not policy)])
     return verdict
+
+
+def limit_of(policies: Sequence[Policy], meter: Callable[[int], Meter]) -> RowLimit:
+    """The strictest of them: they all count the same rows. `meter` makes one that gives so many."""
+    policy = min(policies, key=_rows_per_hour)
+    rows = _rows_per_hour(policy)
+    return RowLimit(rows, policy.id, policy.message or policy.title, policy.hint, meter(rows))
+
+
+def used_up(verdict: Verdict, limit: RowLimit) -> Verdict:
+    """What it would be if the rows were."""
+    return replace(verdict, action="deny", rule=limit.rule, reason=limit.message, hint=limit.hint, by_policy=True)
+
+
+def _rows_per_hour(policy: Policy) -> int:
+    assert policy.rows_per_hour is not None
+    return policy.rows_per_hour
 
 
 def _reason(pending: Pending) -> str:

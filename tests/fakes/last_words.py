@@ -1,6 +1,6 @@
 """What a session was told when it ended.
 
-libpq takes an error that comes right behind ReadyForQuery for a notice, since nothing is being waited for; what was asked
+libpq takes an error right behind ReadyForQuery for a notice, since nothing is being waited for; what was asked
 next then only finds the connection closed. So the words are looked for in both places.
 """
 

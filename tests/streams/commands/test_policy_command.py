@@ -87,6 +87,8 @@ def test_explain_says_what_would_become_of_a_statement(
 def test_explain_shows_the_first_condition_that_speaks_against() -> None:
     shown = run("explain", "SELECT 1").stdout
     assert 'no  agent-purpose (deny)\n      false where person.kind in ["agent"]\n' in shown
+    agent = run("explain", "SELECT id FROM orders", "--kind", "agent", "--purpose", "OPS-1").stdout
+    assert "no  agent-rows (deny)\n      false rows_per_hour history.rows_last_hour >= 10000\n" in agent
     refused = run("explain", "SELEC 1")
     assert refused.exit_code == 1 and "syntax error" in refused.stderr
 

@@ -149,10 +149,13 @@ def test_the_time_is_that_of_each_statement(past: Past) -> None:
     assert found(replayed(past, night)) == {("denied", "p-deny", "Ann", 2)}
 
 
-def test_what_was_read_before_counts(past: Past) -> None:
+@pytest.mark.parametrize(
+    "much",
+    [policy("deny", "history.rows_last_hour >= 100"), policy("deny", "true", rows_per_hour=100)],
+)
+def test_what_was_read_before_counts(past: Past, much: Policy) -> None:
     past.ran("SELECT id FROM orders", RelationUse("public", "orders", "read"), times=4, rows=40)
     past.ran("SELECT id FROM orders", RelationUse("public", "orders", "read"), time_us=NOON_US + 2 * 3_600_000_000)
-    much = policy("deny", "history.rows_last_hour >= 100")
     assert found(replayed(past, much)) == {("denied", "p-deny", "Ann", 1)}, (
         "the fourth; two hours later it is forgotten"
     )

@@ -102,6 +102,51 @@ def test_what_somebody_has_read_counts() -> None:
     assert judge(found, "SELECT 1", "owner").action == "allow", "it is another person"
 
 
+def test_a_limit_of_rows_goes_with_the_verdict() -> None:
+    history = History(lambda: 0.0)
+    wide = policy("deny", "true", id="p-wide", rows_per_hour=500)
+    narrow = policy("deny", "statement.kind == 'SELECT'", rows_per_hour=100, message="enough", hint="wait")
+    found = guard(wide, narrow, history=history)
+    verdict = judge(found, "SELECT id FROM orders WHERE id = 1")
+    limit = verdict.limit
+    assert verdict.action == "allow" and limit is not None
+    assert (limit.rows, limit.rule, limit.message, limit.hint) == (100, "p-deny", "enough", "wait"), "the lowest counts"
+    assert judge(found, "SELECT id FROM orders WHERE id = 2") is verdict, "it is made once"
+    assert limit.meter.take(60) == 60
+    other = judge(found, "SELECT id FROM orders", "owner").limit
+    assert other is not None and other.meter.take(100) == 100, "it is another person's"
+    assert (limit.meter.take(60), limit.meter.take(1)) == (40, 0)
+    denied = judge(found, "SELECT id FROM orders WHERE id = 3")
+    assert (denied.action, denied.rule, denied.reason, denied.limit) == ("deny", "p-deny", "enough", None)
+    written = judge(found, "UPDATE orders SET note = 'x' WHERE id = 1").limit
+    assert written is not None and (written.rule, written.meter.take(1_000)) == ("p-wide", 400)
+
+
+def test_a_masked_result_and_a_held_one_have_the_limit_too() -> None:
+    few = policy("deny", "true", rows_per_hour=100)
+    masked = judge(guard(few, policy("mask", "'email' in statement.classes")), "SELECT email FROM customers", "owner")
+    assert masked.action == "mask" and masked.limit is not None
+    held = judge(guard(few, policy("hold", "true")), "SELECT id FROM orders")
+    assert held.action == "hold" and held.limit is not None
+
+
+def test_break_glass_lifts_a_limit_as_it_lifts_the_denial() -> None:
+    few = policy("deny", "true", rows_per_hour=100)
+    found, asked = guard(few), []
+    grant = Grant("g-1", "break_glass", session().person, "prod", "shop", "fire", 0, 1 << 60)
+
+    def lifting(request: Request, verdict: Verdict) -> Grant:
+        asked.append((verdict.action, verdict.rule, verdict.by_policy))
+        return grant
+
+    found._lifting = lifting
+    verdict = judge(found, "SELECT id FROM orders")
+    assert (verdict.action, verdict.limit, verdict.approval) == ("allow", None, "g-1")
+    assert asked == [("deny", "p-deny", True)]
+    grant = structs.replace(grant, kind="access")
+    assert judge(found, "SELECT id FROM orders").limit is not None, "other access doesn't lift denials"
+
+
 @pytest.mark.parametrize(
     ("field", "value", "condition"),
     [

@@ -111,6 +111,35 @@ def test_places_beyond_what_is_kept_are_decided_as_well(monkeypatch: pytest.Monk
         assert (rule_now(used, facts).policy is not None) is environment.startswith("p")
 
 
+def limits(*policies: Policy, **changes: Any) -> list[str]:
+    [facts] = facts_of_example(Example("SELECT id FROM orders", **changes))
+    used = PolicySet(policies)
+    found, live = used.rule({name: facts[name] for name in ("statement", "person", "session")})
+    return [p.id for p in used.rule_live(found, live, facts)[1]] if live is not None else []
+
+
+def test_rows_of_an_hour_limit_until_they_are_used_up() -> None:
+    few = policy("deny", "statement.kind == 'SELECT'", rows_per_hour=100)
+    assert limits(few) == limits(few, history={"rows_last_hour": 99}) == ["p-deny"]
+    assert decided(few, history={"rows_last_hour": 99}) == ""
+    assert decided(few, history={"rows_last_hour": 100}) == "deny" and not limits(few, history={"rows_last_hour": 100})
+    assert limits(policy("deny", "statement.kind == 'DELETE'", rows_per_hour=100)) == []
+    assert limits(policy("deny", "now.hour < 6", rows_per_hour=100), now={"hour": 6}) == []
+    assert limits(policy("deny", FAILS, rows_per_hour=100)) == ["p-deny"], "what fails counts against the statement"
+
+
+def test_a_limit_on_trial_lets_rows_flow() -> None:
+    tried = policy("deny", rows_per_hour=100, status="test")
+    assert limits(tried) == []
+    [match] = ruling(tried, history={"rows_last_hour": 100}).matches
+    assert match.trial and decided(tried, history={"rows_last_hour": 100}) == ""
+
+
+def test_a_set_with_a_limit_looks_back() -> None:
+    assert PolicySet([policy("deny", rows_per_hour=1)]).looks_back
+    assert not PolicySet([policy("deny", rows_per_hour=1, status="deprecated")]).looks_back
+
+
 def test_only_sets_that_look_back_ask_for_a_history() -> None:
     assert PolicySet([policy("deny", "history.rows_last_hour > 5")]).looks_back
     assert not PolicySet([policy("deny", "now.hour > 5")]).looks_back
