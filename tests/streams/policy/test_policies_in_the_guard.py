@@ -107,6 +107,7 @@ def test_what_somebody_has_read_counts() -> None:
         ("client", "curl", "session.client == 'curl'"),
         ("client_address", "10.0.0.9", "session.address == '10.0.0.9'"),
         ("method", "scram", "session.method == 'scram'"),
+        ("device", "laptop-7", "session.device == 'laptop-7'"),
         ("purpose", "OPS-7 fix", "session.ticket == 'OPS-7'"),
         ("environment", "dev", "session.environment == 'dev'"),
     ],
