@@ -25,6 +25,7 @@ from taprail.streams.policy.decision import Case, RuleSettings
 from taprail.streams.policy.describe import describe
 from taprail.streams.policy.facts import facts_of
 from taprail.streams.policy.named import STAR
+from taprail.streams.policy.own import is_own
 from taprail.streams.policy.reading import read
 
 FIELDS = (
@@ -72,9 +73,10 @@ class RecordedCatalog:
         return None
 
     def builtin(self, function: str) -> bool:
-        return function.startswith("operator ") or function.rpartition(".")[0] in ("", "pg_catalog")
+        return is_own(function)
 
     def callable(self, name: str) -> bool:
+        """None: which columns a relation has isn't known, so what stands behind a dot is taken for one."""
         return False
 
     def volatile(self, function: str) -> bool:

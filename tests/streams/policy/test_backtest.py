@@ -142,6 +142,16 @@ def test_groups_and_classes_are_those_of_then(past: Past) -> None:
     assert found(replayed(past, clear)) == {("denied", "p-deny", "Owner", 1)}
 
 
+def test_functions_and_operators_of_somebodys_own_are_told_by_their_names(past: Past) -> None:
+    for called in ("score(id)", "public.lower(note)", "note ~~~~ 'x'", "lower(note)", "note <-> 'x'", "id = 1"):
+        past.ran(f"SELECT 1 FROM orders WHERE {called} IS NOT NULL", replace(ORDERS, access="read"))
+    own = policy("deny", "size(statement.foreign_functions) > 0")
+    report = replayed(past, own)
+    assert found(report) == {("denied", "p-deny", "Ann", 1)}
+    stopped = [d.statement.split("WHERE ")[1].split(" IS")[0] for d in report.differences]
+    assert stopped == ["score(id)", "public.lower(note)", "note ~~~~ $2"]
+
+
 def test_the_time_is_that_of_each_statement(past: Past) -> None:
     for hour in (3, 12, 4):
         past.ran("SELECT 1", time_us=hour * 3_600_000_000)
