@@ -129,6 +129,13 @@ class SessionFacts(Struct, frozen=True):
     address: Annotated[str, Meta(description="The client's IP address; empty over a Unix socket.")]
     networks: Annotated[Names, Meta(description="Names of `policy.networks` that the address is in.")]
     method: Annotated[str, Meta(description="How the person signed in: `oidc`, `scram`, `certificate`, `none`.")]
+    device: Annotated[
+        str,
+        Meta(
+            description="The device that the person signed in from: what the provider says (`identity.device_claim`), "
+            "or the client certificate as `sha256:<hex>`. Empty where neither does; never said by the client."
+        ),
+    ]
 
 
 class NowFacts(Struct, frozen=True):

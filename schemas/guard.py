@@ -52,6 +52,7 @@ class SessionContext:
     client: str = ""
     client_address: str = ""
     purpose: str = ""
+    device: str = ""  # that the person signed in from, as the provider says or a certificate proves
     search_path: str = '"$user", public'
     transaction_status: TransactionStatus = "I"
     prepared: dict[str, str] = field(default_factory=dict)  # SQL-level PREPARE name -> statement text

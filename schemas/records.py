@@ -199,7 +199,10 @@ class Outcome(Struct, frozen=True):
 
 
 class Session(Struct, frozen=True):
-    """A connection that opened, closed, or was refused."""
+    """A connection that opened, closed, or was refused.
+
+    device  that the person signed in from: as the provider names it, or the certificate's `sha256:<hex>`; '' else
+    """
 
     tap: str
     epoch: int
@@ -216,6 +219,7 @@ class Session(Struct, frozen=True):
     client: str
     client_address: str
     reason: str = ""
+    device: str = ""
 
 
 class Enrichment(Struct, frozen=True):

@@ -96,6 +96,7 @@ class SpoolRecorder:
             client=context.client,
             client_address=context.client_address,
             reason=reason,
+            device=context.device,
         )
         self._spool.append("session", context.session, avro.encode(record))
 

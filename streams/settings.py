@@ -73,6 +73,13 @@ class IdentityProvider(Section, frozen=True, kw_only=True):
         ),
     ] = "token"
     kind_claim: Annotated[str, Meta(description="Claim that says `person`, `service` or `agent`.")] = "actor_type"
+    device_claim: Annotated[
+        str,
+        Meta(
+            description="Claim that names the device that the person signed in from (Entra ID: `deviceid`), for the "
+            "fact `session.device`; empty: none does."
+        ),
+    ] = ""
     agent_clients: Annotated[tuple[str, ...], Meta(description="Client ids whose tokens are agents' tokens.")] = ()
     require_at_jwt: Annotated[bool, Meta(description="Demand `typ: at+jwt` (RFC 9068) in the token's header.")] = True
     leeway_seconds: Annotated[int, Meta(ge=0, le=300, description="How much clocks may differ.")] = 30

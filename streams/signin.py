@@ -80,7 +80,7 @@ class SignIn:
                 f"the token is {person.name}'s, but the connection asks for user {login.user!r}",
                 hint=f"connect as user {person.subject!r}",
             )
-        return Identity(self._proven(person), "oidc", expires_us=self._end(verified.expires_us))
+        return Identity(self._proven(person), "oidc", expires_us=self._end(verified.expires_us), device=verified.device)
 
     def offer(self, login: Login) -> Offer:
         issuer = self._provider.issuer.rstrip("/")
@@ -95,14 +95,18 @@ class SignIn:
         if shown is not None:
             issuer = self._provider.issuer if shown.kind == "person" else OURSELVES
             person = Person(shown.subject or shown.user, shown.user, shown.kind, shown.groups, issuer)
-            return Identity(self._listed(person), "certificate", expires_us=self._end(login.certificate_expires_us))
+            expires_us = self._end(login.certificate_expires_us)
+            return Identity(
+                self._listed(person), "certificate", expires_us=expires_us, device=login.certificate_fingerprint
+            )
         found = self._services.get(login.user)
         if found is None:
             raise RefusedError(f"there is no service {login.user!r}", hint="sign in with an access token")
         return Identity(self._listed(found[0]), "scram")
 
     async def speaks_for(self, login: Login, identity: Identity, statement: str) -> Identity:
-        """The person whom a service names; the session is the person's own, and ends when the statement does."""
+        """The person whom a service names; the session is the person's own, and ends when the statement does. Its
+        device stays the service's: the person's own isn't what is connected here."""
         if identity.person.issuer != OURSELVES:
             raise RefusedError("only a service account may say who acts in its session", hint="sign in as yourself")
         spoken = await self.speakers.verify(identity.person.subject, statement)
@@ -181,4 +185,5 @@ def token_rules(identity: IdentityProvider) -> TokenRules:
         require_at_jwt=identity.require_at_jwt,
         leeway_seconds=identity.leeway_seconds,
         subject_claim=identity.subject_claim,
+        device_claim=identity.device_claim,
     )

@@ -33,14 +33,19 @@ class TokenRules(Struct, frozen=True):
     require_at_jwt: bool = True
     leeway_seconds: int = LEEWAY_SECONDS
     subject_claim: str = "sub"
+    device_claim: str = ""
 
 
 class Token(Struct, frozen=True):
-    """A verified token. `expires_us` is when it stops to hold, microseconds since 1970 UTC."""
+    """A verified token. `expires_us` is when it stops to hold, microseconds since 1970 UTC.
+
+    device  the one that the person signed in from, as the provider names it; "" where it doesn't
+    """
 
     person: Person
     token_id: str
     expires_us: int
+    device: str = ""
 
 
 class TokenVerifier:
@@ -63,7 +68,8 @@ class TokenVerifier:
         for name in ("sub", "jti"):  # PyJWT asks that they are there, not that they say something
             if not claims[name].strip():
                 raise RefusedError(f"the token's claim {name!r} is blank", hint=HINT)
-        return Token(self._person(claims), str(claims["jti"]), int(claims["exp"]) * 1_000_000)
+        expires_us = int(claims["exp"]) * 1_000_000
+        return Token(self._person(claims), str(claims["jti"]), expires_us, self._device(claims))
 
     def _check_header(self, header: dict[str, Any]) -> None:
         if header.get("alg") not in ALGORITHMS:
@@ -114,6 +120,19 @@ class TokenVerifier:
             return Person(subject, name, kind, tuple(groups), self.rules.issuer)
         actor = _actor(claims["act"])
         return Person(actor, actor, "agent", tuple(groups), self.rules.issuer, subject)
+
+    def _device(self, claims: dict[str, Any]) -> str:
+        """One that isn't said is ""; what is said and names none is not taken for that."""
+        name = self.rules.device_claim
+        if not name or name not in claims:
+            return ""
+        device = claims[name]
+        if not isinstance(device, str) or not device.strip():
+            raise RefusedError(
+                f"the token's claim {name!r} names no device",
+                hint="it must be a text, or left out; identity.device_claim says which claim it is",
+            )
+        return device
 
     def _kind(self, claims: dict[str, Any]) -> Kind:
         kind = claims.get(self.rules.kind_claim, "person")

@@ -7,6 +7,7 @@ and `email:` compare without case; whatever can't be printed is no name.
 
 from __future__ import annotations
 
+import hashlib
 import ssl
 from typing import Any
 
@@ -36,6 +37,11 @@ def names_in(verified: dict[str, Any] | None) -> tuple[str, ...]:
         name_of(_ALTERNATIVE[kind], value) for kind, value in verified.get("subjectAltName", ()) if kind in _ALTERNATIVE
     ]
     return tuple(name for name in found if name)
+
+
+def fingerprint(verified: bytes | None) -> str:
+    """`sha256:` and the SHA-256 of a certificate's DER in hex, which names this certificate; '' where there is none."""
+    return f"sha256:{hashlib.sha256(verified).hexdigest()}" if verified else ""
 
 
 def name_of(kind: str, value: str) -> str:

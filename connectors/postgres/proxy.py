@@ -431,6 +431,7 @@ def _context(
         client=login.application,
         client_address=login.client_address,
         purpose=identity.purpose,
+        device=identity.device,
         grant=target.grant,
         search_path=opened.settings.get("search_path", '"$user", public'),
     )
@@ -449,6 +450,7 @@ def _refused_context(tap: str, login: Login, identity: Identity | None) -> Sessi
         method=identity.method if identity else "none",
         client=login.application,
         client_address=login.client_address,
+        device=identity.device if identity else "",
     )
 
 
@@ -457,6 +459,7 @@ def _login(address: Address, channel: Channel, packet: startup.StartupMessage) -
     user = parameters.get("user", "")
     peer = channel.transport.get_extra_info("peername")
     certificate = channel.transport.get_extra_info("peercert")
+    tls = channel.transport.get_extra_info("ssl_object")
     return Login(
         user=user,
         database=parameters.get("database", "") or user,
@@ -468,6 +471,7 @@ def _login(address: Address, channel: Channel, packet: startup.StartupMessage) -
         unix=bool(address.directory),
         certificate=certificates.names_in(certificate),
         certificate_expires_us=certificates.expires_us(certificate),
+        certificate_fingerprint=certificates.fingerprint(tls.getpeercert(binary_form=True)) if certificate else "",
     )
 
 

@@ -32,6 +32,8 @@ class Login(Struct, frozen=True):
     certificate   names in the client's certificate, which TLS has verified: see `certificates.names_in`
     certificate_expires_us
                   when that certificate ends, microseconds since 1970 UTC
+    certificate_fingerprint
+                  which certificate it is: see `certificates.fingerprint`
     """
 
     user: str
@@ -44,6 +46,7 @@ class Login(Struct, frozen=True):
     unix: bool = False
     certificate: tuple[str, ...] = ()
     certificate_expires_us: int = 0
+    certificate_fingerprint: str = ""
 
 
 class Identity(Struct, frozen=True):
@@ -51,12 +54,14 @@ class Identity(Struct, frozen=True):
 
     purpose     what the access is for, where the token or the grant says so
     expires_us  when the proof ends and the session with it, microseconds since 1970 UTC; 0 for never
+    device      which device it came from, as far as the proof says; '' where it doesn't
     """
 
     person: Person
     method: Literal["oidc", "scram", "certificate", "none"]
     purpose: str = ""
     expires_us: int = 0
+    device: str = ""
 
 
 class Authenticator(Protocol):

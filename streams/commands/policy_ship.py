@@ -96,6 +96,9 @@ def status(config: Path | None, home: Path, as_json: bool) -> None:
 @click.option("--clear-group", "clear", multiple=True, default=["data-owners"], help="As `policy.clear_groups`.")
 @click.option("--protected", multiple=True, default=["prod"], help="As `policy.protected`.")
 @click.option(
+    "--learning-days", type=click.IntRange(0, 365), default=0, show_default=True, help="As `policy.learning_days`."
+)
+@click.option(
     "--fail-on",
     type=click.Choice(["denied", "held", "masked", "alerted", "lifted"]),
     multiple=True,
@@ -112,6 +115,7 @@ def backtest(
     zone: str,
     clear: tuple[str, ...],
     protected: tuple[str, ...],
+    learning_days: int,
     fail_on: tuple[str, ...],
     as_json: bool,
     home: Path,
@@ -133,7 +137,8 @@ def backtest(
 
     used, rules = PolicySet(load_policies(folder)), RuleSettings(protected, clear)
     with _progress("statements") as progress:
-        report = run(directory or home / "log", used, rules, zone, since_us(since), FAR_FUTURE_US, progress)
+        log, begin = directory or home / "log", since_us(since)
+        report = run(log, used, rules, zone, begin, FAR_FUTURE_US, progress, learning_days)
     for each in report.differences:
         if as_json:
             click.echo(json.encode(each))

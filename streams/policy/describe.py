@@ -200,4 +200,5 @@ def _session(case: Case) -> Message:
         address=session.client_address,
         networks=_networks(session.client_address, case.settings.networks),
         method=session.method,
+        device=session.device,
     )

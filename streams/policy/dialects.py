@@ -62,6 +62,7 @@ _PASSING = (exp.Cast, exp.Tuple, exp.Array, exp.Collate, exp.Coalesce, exp.Paren
 _OWN = frozenset({"sleep", "benchmark", "load_file", "connection_id", "database", "schema", "user", "row_count",
                   "found_rows", "last_insert_id", "get_lock", "release_lock", "uuid", "rand", "row", "isnull",
                   "object_id", "newid", "getdate", "scope_identity", "db_name", "suser_sname"})  # fmt: skip
+_OWN_PROCEDURES = ("sp_", "xp_", "sys.")
 
 
 class Statement(NamedTuple):
@@ -311,7 +312,10 @@ class _Reader:
         if words in _TAGS and {"IDENTIFIED", "PASSWORD"} & set(tokens):
             self.found.role_options["PASSWORD"] = None
         if called := _CALL.match(self._text):
-            self._functions[called[1].lower()] = None
+            name = called[1].lower()
+            self._functions[name] = None
+            if not name.startswith(_OWN_PROCEDURES):
+                self._foreign[name] = None
         return _TAGS.get(words) or (words if words.startswith(("CREATE ", "ALTER ", "DROP ")) else "".join(tokens[:1]))
 
     # The tree -------------------------------------------------------------------------------------------------------

@@ -1,7 +1,7 @@
 """A statement without a database: the small world in which policies are tried and tested.
 
-Tables are given by a few words, and their columns are classified by their names as in a database. A function belongs to
-PostgreSQL unless a schema of somebody else's stands before it.
+Tables are given by a few words, and their columns are classified by their names as in a database. Functions are
+PostgreSQL's own by their names.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from taprail.streams.policy.descriptor import message_class
 from taprail.streams.policy.dotted import calls
 from taprail.streams.policy.facts import facts_of
 from taprail.streams.policy.named import Reading
+from taprail.streams.policy.own import NAMES, is_own
 from taprail.streams.policy.policy import Defaults, Example
 from taprail.streams.policy.prepared import with_body
 from taprail.streams.policy.reading import read
@@ -54,11 +55,12 @@ class _Tried(NamedTuple):
 
 
 class ExampleCatalog:
-    """Implements `Catalog`. `foreign` are functions that aren't the server's own, beside those with a schema."""
+    """Implements `Catalog`. `foreign` are functions that aren't the server's own, beside those with a schema; None
+    where it is PostgreSQL, whose own have names that are known."""
 
     epoch, current = 1, True
 
-    def __init__(self, tables: Mapping[str, str], foreign: frozenset[str] = frozenset()) -> None:
+    def __init__(self, tables: Mapping[str, str], foreign: frozenset[str] | None = None) -> None:
         self._foreign = foreign
         self._relations: dict[tuple[str, str], RelationInfo] = {}
         for oid, (full, words) in enumerate(tables.items(), 20_000):
@@ -82,14 +84,17 @@ class ExampleCatalog:
         return next((each for each in self._relations.values() if each.oid == oid), None)
 
     def builtin(self, function: str) -> bool:
+        if self._foreign is None:
+            return is_own(function)
         if function.startswith("operator "):
             return True
         own = function.rpartition(".")[0] in ("", "pg_catalog", "information_schema")
         return own and function not in self._foreign
 
     def callable(self, name: str) -> bool:
-        """Of the server's own those that matter by themselves: no database is asked which there are."""
-        return name in _WRITING or reads_by_itself(name) or server_programs.reaches_out(name)
+        """Of those that aren't the server's own the ones that matter by themselves: no database is asked which there
+        are."""
+        return name in NAMES or reads_by_itself(name) or server_programs.reaches_out(name)
 
     def volatile(self, function: str) -> bool:
         return function.rpartition(".")[2] in _WRITING or not self.builtin(function)

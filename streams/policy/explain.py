@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 from msgspec import Struct, structs
 
 from taprail.schemas.records import Action
-from taprail.streams.policy.changing import now_facts
+from taprail.streams.policy.changing import estimate_facts, now_facts
 from taprail.streams.policy.conditions import Facts, Unanswered, condition, holds
 from taprail.streams.policy.decision import Decision, RuleSettings
 from taprail.streams.policy.descriptor import message_class
@@ -95,7 +95,7 @@ def why(
     messages = facts_of_record(recorded, settings) | {
         "now": now_facts(at),
         "history": message_class("HistoryFacts")(),
-        "estimate": message_class("EstimateFacts")(),
+        "estimate": estimate_facts(recorded.expected),
     }
     used, facts = PolicySet(policies), Facts(messages)
     matching = {match.policy for match in rule_now(used, messages).matches}

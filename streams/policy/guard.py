@@ -69,7 +69,7 @@ class _Seat:
         self._person = session.person
         self._environment, self._database, self._role = session.environment, session.database, session.role
         self._search_path, self._purpose = session.search_path, session.purpose
-        self._reshaped, self._client = session.reshaped, session.client
+        self._reshaped, self._client, self._device = session.reshaped, session.client, session.device
 
     def holds(self, session: SessionContext) -> bool:
         """Whether it is still the session's. The person is compared by identity, which is quick and never too much."""
@@ -80,6 +80,7 @@ class _Seat:
             and self._reshaped == session.reshaped
             and (self._client == session.client or not self._names_client)
             and self._role == session.role
+            and self._device == session.device
             and self._database == session.database
             and self._environment == session.environment
         )
@@ -374,6 +375,7 @@ def _place(session: SessionContext) -> tuple[Any, ...]:
         person.on_behalf_of,
         person.via,
         session.method,
+        session.device,
         session.purpose,
         session.reshaped,
     )

@@ -1,9 +1,10 @@
 """A recorded statement as policies see it: the facts of then, from the record alone.
 
-Person, groups, place and purpose are the record's. What the text names is read from its normalised text; what a
-relation held then, the record's classes tell, and a column of it has a class where its name says so. What isn't in the
-record isn't known: the columns behind `*` (all of the relation's classes count then), how the person signed in, and
-what EXECUTE and FETCH had prepared.
+Person, groups, place and purpose are the record's; how the person signed in, and from which device, its session's. What
+the text names is read from its normalised text; what a relation held then, the record's classes tell, and a column of
+it has a class where its name says so. What isn't in the record isn't known: the columns behind `*` (all of the
+relation's classes count then), whose a function is that has a name of PostgreSQL's, and what EXECUTE and FETCH had
+prepared.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from google.protobuf.message import Message
 from msgspec import Struct, json
 
 from taprail.schemas.errors import RefusedError
-from taprail.schemas.guard import Catalog, Column, RelationInfo, SessionContext
+from taprail.schemas.guard import UNKNOWN_ROWS, Catalog, Column, RelationInfo, SessionContext
 from taprail.schemas.records import Person, RelationUse
 from taprail.streams.masking import plan as masking
 from taprail.streams.masking.classify import classify
@@ -25,21 +26,32 @@ from taprail.streams.policy.decision import Case, RuleSettings
 from taprail.streams.policy.describe import describe
 from taprail.streams.policy.facts import facts_of
 from taprail.streams.policy.named import STAR
+from taprail.streams.policy.own import is_own
 from taprail.streams.policy.reading import read
 
 FIELDS = (
     "normalized", "fingerprint", "tag", "writes", "environment", "server", "database", "role", "client",
     "client_address", "purpose", "person_subject", "person_name", "person_kind", "person_groups",
-    "person_issuer", "person_on_behalf_of", "person_via", "relations",
+    "person_issuer", "person_on_behalf_of", "person_via", "relations", "method", "device",
 )  # fmt: skip
+# The view `statements` with what their sessions' records say. A log may have begun after one of those, or hold records
+# of before a column was.
+STATEMENTS = f"""(
+    SELECT s.* REPLACE (coalesce(s.estimated_rows, {UNKNOWN_ROWS}) AS estimated_rows),
+           coalesce(o.method, 'none') AS method, coalesce(o.device, '') AS device FROM statements s
+    LEFT JOIN (SELECT tap, session, any_value(method) AS method, any_value(device) AS device FROM sessions
+               GROUP BY ALL) o USING (tap, session)
+)"""
 _UNREPLAYED = ("EXECUTE", "FETCH")
 
 
 class Recorded(Struct, frozen=True):
-    """Statements that agree in all of FIELDS, in their order; `time_us` is the first one's."""
+    """Statements that agree in all of FIELDS, in their order. Of the first one `time_us`, and how many rows the planner
+    `expected`, negative where it wasn't asked."""
 
     values: tuple[Any, ...]
     time_us: int = 0
+    expected: int = UNKNOWN_ROWS
 
     def __getitem__(self, name: str) -> Any:
         return self.values[FIELDS.index(name)]
@@ -72,9 +84,10 @@ class RecordedCatalog:
         return None
 
     def builtin(self, function: str) -> bool:
-        return function.startswith("operator ") or function.rpartition(".")[0] in ("", "pg_catalog")
+        return is_own(function)
 
     def callable(self, name: str) -> bool:
+        """None: which columns a relation has isn't known, so what stands behind a dot is taken for one."""
         return False
 
     def volatile(self, function: str) -> bool:
@@ -141,8 +154,9 @@ def _session(recorded: Recorded) -> SessionContext:
         database=recorded["database"],
         role=recorded["role"],
         person=person,
-        method="none",
+        method=recorded["method"],
         client=recorded["client"],
         client_address=recorded["client_address"],
         purpose=recorded["purpose"],
+        device=recorded["device"],
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -105,6 +106,15 @@ def test_outcomes_and_sessions_name_their_statement_and_person(spool: Spool) -> 
     outcome = avro.decoder(Outcome)(kept(spool)[1].body)
     assert (outcome.statement_sequence, outcome.rows, outcome.person) == (ticket.sequence, 3, ANN)
     assert avro.decoder(Session)(kept(spool)[2].body).event == "closed"
+
+
+def test_a_sessions_record_says_how_and_from_which_device(spool: Spool) -> None:
+    recorder = SpoolRecorder(spool, SEALER, MARK_KEY)
+    recorder.session(replace(_context(), device="laptop-7"), "opened")
+    recorder.session(_context(), "refused", "why")
+    known, unknown = (avro.decoder(Session)(frame.body) for frame in kept(spool))
+    assert (known.method, known.device, known.reason) == ("oidc", "laptop-7", "")
+    assert (unknown.device, unknown.reason) == ("", "why")
 
 
 def test_a_statement_whose_end_nobody_saw_gets_an_unknown_outcome(tmp_path: Path) -> None:

@@ -274,3 +274,17 @@ async def test_another_claim_may_say_who_it_is(provider: FakeProvider) -> None:
     assert token.person.subject == "00u1"
     for oid in (None, "", " ", 7, ["00u1"]):
         await refused(provider, provider.token(sub="pairwise", oid=oid), "who it is", subject_claim="oid")
+
+
+async def test_a_claim_may_say_which_device_it_is(provider: FakeProvider) -> None:
+    said = provider.token(deviceid="laptop-7")
+    assert (await taken(provider, said, device_claim="deviceid")).device == "laptop-7"
+    assert (await taken(provider, said)).device == "", "nobody asked for it"
+    assert (await taken(provider, provider.token(), device_claim="deviceid")).device == ""
+
+
+@pytest.mark.parametrize("device", ["", " \t", 7, ["laptop-7"], {"id": "laptop-7"}, True])
+async def test_a_device_that_cannot_be_read_is_not_none(provider: FakeProvider, device: object) -> None:
+    refusal = await refused(provider, provider.token(deviceid=device), "'deviceid'", device_claim="deviceid")
+    assert "identity.device_claim" in refusal.hint
+    await taken(provider, provider.token(deviceid=device))

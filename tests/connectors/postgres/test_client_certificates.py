@@ -10,9 +10,10 @@ from typing import Any
 import psycopg
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from taprail.connectors.postgres.certificates import expires_us, name_of, names_in
+from taprail.connectors.postgres.certificates import expires_us, fingerprint, name_of, names_in
 from taprail.schemas.errors import SettingsError
 from taprail.streams.signin import SignIn
 from taprail.streams.tap_listen import server_context
@@ -90,6 +91,10 @@ def test_each_kind_of_name_proves_its_user(
             assert connection.execute("SELECT 1").fetchone() == (1,)
     opened = [context for event, context, _ in tap.recorder.sessions if event == "opened"]
     assert {context.method for context in opened} == {"certificate"}
+    certificates = {user: x509.load_pem_x509_certificate(Path(shown[user]["sslcert"]).read_bytes()) for user in shown}
+    assert {c.person.name: c.device for c in opened} == {
+        user: f"sha256:{each.fingerprint(hashes.SHA256()).hex()}" for user, each in certificates.items()
+    }
     found = {c.person.name: (c.person.subject, c.person.kind, c.person.groups, c.person.issuer) for c in opened}
     assert found == {
         "reports": ("reports", "service", ("analysts",), "taprail"),
@@ -185,6 +190,7 @@ def test_names_as_openssl_gives_them() -> None:
     assert names_in(verified) == ("cn:a", "cn:b", "dns:h.example", "email:A@h.example", "uri:spiffe://A")
     assert expires_us(verified) == 1_893_456_000_000_000
     assert names_in(None) == names_in({}) == () and expires_us({}) == expires_us(None) == 0
+    assert fingerprint(None) == fingerprint(b"") == "" and fingerprint(b"der").startswith("sha256:50")
     assert name_of("cn", "a\0b") == name_of("cn", "a\nb") == name_of("cn", "") == ""
 
 

@@ -39,7 +39,9 @@ def provider() -> Iterator[FakeProvider]:
 
 @pytest.fixture
 def tap(beds: Callable[..., Any], provider: FakeProvider, tmp_path: Path) -> Any:
-    loaded = settings(tmp_path, provider.url, identity='scope = "openid database"', more=RULES)
+    loaded = settings(
+        tmp_path, provider.url, identity='scope = "openid database"\ndevice_claim = "deviceid"', more=RULES
+    )
     return beds(authenticator=SignIn(loaded))
 
 
@@ -81,10 +83,12 @@ def bearer(token: str) -> bytes:
 
 def test_a_good_token_opens_a_session(tap: Any, provider: FakeProvider) -> None:
     client = Client(tap)
-    assert client.begin(bearer(provider.token())) == ("R", bytes(4)), "AuthenticationOk, with nothing between"
+    token = provider.token(deviceid="laptop-7")
+    assert client.begin(bearer(token)) == ("R", bytes(4)), "AuthenticationOk, with nothing between"
     tap.settle(lambda: tap.recorder.sessions)
     [(event, context, _)] = tap.recorder.sessions
     assert (event, context.method, context.person.subject) == ("opened", "oidc", "ann")
+    assert context.device == "laptop-7"
 
 
 def test_who_has_no_token_learns_where_to_get_one_and_nobody_was_refused(tap: Any, provider: FakeProvider) -> None:

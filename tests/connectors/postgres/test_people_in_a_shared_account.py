@@ -23,6 +23,7 @@ from tests.fakes.provider import AUDIENCE, FakeProvider
 from tests.fakes.sign_in import settings
 
 KEY = "a key of thirty-two bytes or more"
+IDENTITY = 'leeway_seconds = 0\ndevice_claim = "deviceid"'
 SERVICES = """
 [[services]]
 name = "superset"
@@ -46,7 +47,7 @@ def provider() -> Iterator[FakeProvider]:
 def tap(beds: Callable[..., Any], provider: FakeProvider, tmp_path: Path) -> Any:
     """A tap whose routes are the settings'; the server's only role stands for all of theirs."""
     (tmp_path / "statement-key").write_text(KEY)
-    sign_in = SignIn(settings(tmp_path, provider.url, identity="leeway_seconds = 0", more=SERVICES))
+    sign_in = SignIn(settings(tmp_path, provider.url, identity=IDENTITY, more=SERVICES))
     bed = beds(authenticator=sign_in)
 
     def route(login: Login, identity: Identity) -> Target:
@@ -90,9 +91,10 @@ def test_the_person_acts_with_the_persons_own_rights(tap: Any, provider: FakePro
 
 
 def test_the_persons_own_token_does_as_well(tap: Any, provider: FakeProvider) -> None:
-    connect(tap, provider.token(preferred_username="ann@example.com")).close()
+    connect(tap, provider.token(preferred_username="ann@example.com", deviceid="laptop-7")).close()
     (_, context, _), *_ = tap.recorder.sessions
     assert (context.person.subject, context.person.groups, context.person.via) == ("ann", ("engineers",), "superset")
+    assert context.device == "", "what is connected here is the service, not her laptop"
     assert tap.routed == ["app"]
 
 

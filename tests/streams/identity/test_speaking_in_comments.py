@@ -96,7 +96,7 @@ def signed(seconds: int = 300, typ: str = TYPE, **changes: Any) -> str:
 
 
 def request(statement: str, person: Person = SERVICE) -> Request:
-    session = SessionContext("s", "tap-1", "test", "main", "shop", "app", person, "scram")
+    session = SessionContext("s", "tap-1", "test", "main", "shop", "app", person, "certificate", device="sha256:bi")
     return Request(f"SELECT 1 /*action='x',taprail_person='{statement}'*/", session, "simple")
 
 
@@ -109,6 +109,7 @@ async def test_one_statement_is_the_named_persons_from_its_judgement_to_its_outc
     found = [*tap.inner.judged, *tap.inner.written, *tap.inner.asked, *tap.inner.ended]
     assert [(r.session.person.subject, r.session.person.via) for r in found] == [("ann", "superset")] * 4
     assert {r.session.person.groups for r in found} == {("analysts",)}
+    assert {r.session.device for r in found} == {"sha256:bi"}, "the service's"
     assert said.session.person is SERVICE, "the session itself stays the service's"
     assert tap.recorder._running == {}
 

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from taprail.schemas.avro import encode, encode_suffix, enriched_schema_of
 from taprail.schemas.errors import RefusedError
 from taprail.schemas.ledger import Entry, Header
-from taprail.schemas.records import Enrichment, Outcome, Person, PolicyMatch, RelationUse, Statement
+from taprail.schemas.records import Enrichment, Outcome, Person, PolicyMatch, RelationUse, Session, Statement
 from taprail.streams.audit.decode import SchemaBook
 from taprail.streams.cli import main
 from taprail.streams.policy import sql
@@ -38,7 +38,8 @@ class Past:
     """A log of statements; each has the next number."""
 
     def __init__(self, root: Path) -> None:
-        self.world, self.records = World(root), list[Statement | Outcome]()
+        self.world, self.records = World(root), list[Statement | Outcome | Session]()
+        self.is_kept = False
 
     def ran(self, text: str, *relations: RelationUse, times: int = 1, rows: int = 0, **fields: Any) -> None:
         node = sql.parse(text).stmts[0].stmt
@@ -67,16 +68,31 @@ class Past:
             )  # fmt: skip
             self.records += [made, ended]
 
-    def kept(self) -> Path:
-        book = SchemaBook(self.world.directory)
+    def opened(self, session: str, method: Any, device: str = "", tap: str = "t") -> None:
+        number = len(self.records) + 1
+        self.records.append(
+            Session(tap, 1, number, NOON_US, session, "prod", "main", "shop", ANN, "opened", method, "app", "", "",
+                    device=device)
+        )  # fmt: skip
+
+    def kept(self, schema_of_session: Any = None) -> Path:
+        """`schema_of_session` is an older one, whose records end before `device`."""
+        self.is_kept, book = True, SchemaBook(self.world.directory)
         schemas = {
-            kind: (number, *book.add(number, plain_json.dumps(enriched_schema_of(kind))))
-            for number, kind in ((20, Statement), (21, Outcome))
-        }
+            kind: (number, *book.add(number, plain_json.dumps(schema)))
+            for number, kind, schema in (
+                (20, Statement, enriched_schema_of(Statement)), (21, Outcome, enriched_schema_of(Outcome)),
+                (22, Session, schema_of_session or enriched_schema_of(Session)),
+            )
+        }  # fmt: skip
         with self.world.open() as log:
             for offset, record in enumerate(self.records):
                 number, sha256, kind = schemas[type(record)]
-                value = b"\0" + number.to_bytes(4, "big") + encode(record) + encode_suffix(ENRICHMENT)
+                encoded = encode(record)
+                if schema_of_session and isinstance(record, Session):
+                    assert encoded.endswith(b"\0"), "no device"
+                    encoded = encoded[:-1]
+                value = b"\0" + number.to_bytes(4, "big") + encoded + encode_suffix(ENRICHMENT)
                 log.append([Entry(Header("taprail.audit", 0, offset, record.time_us, number, sha256, kind), value)])
             log.publish()
         return self.world.directory
@@ -91,9 +107,10 @@ def policy(verdict: Any, match: Any, **fields: Any) -> Policy:
     return Policy(fields.pop("id", f"p-{verdict}"), "A title", "low", verdict, match, **fields)
 
 
-def replayed(past: Past, *policies: Policy) -> Report:
+def replayed(past: Past, *policies: Policy, since_us: int = 0, learning_days: int = 0) -> Report:
     settings = RuleSettings(clear_groups=("data-owners",))
-    return backtest(past.kept(), PolicySet(policies), settings, "UTC", 0, 1 << 62)
+    directory = past.world.directory if past.is_kept else past.kept()
+    return backtest(directory, PolicySet(policies), settings, "UTC", since_us, 1 << 62, learning_days=learning_days)
 
 
 def found(report: Report) -> set[tuple[str, str, str, int]]:
@@ -142,6 +159,16 @@ def test_groups_and_classes_are_those_of_then(past: Past) -> None:
     assert found(replayed(past, clear)) == {("denied", "p-deny", "Owner", 1)}
 
 
+def test_functions_and_operators_of_somebodys_own_are_told_by_their_names(past: Past) -> None:
+    for called in ("score(id)", "public.lower(note)", "note ~~~~ 'x'", "lower(note)", "note <-> 'x'", "id = 1"):
+        past.ran(f"SELECT 1 FROM orders WHERE {called} IS NOT NULL", replace(ORDERS, access="read"))
+    own = policy("deny", "size(statement.foreign_functions) > 0")
+    report = replayed(past, own)
+    assert found(report) == {("denied", "p-deny", "Ann", 1)}
+    stopped = [d.statement.split("WHERE ")[1].split(" IS")[0] for d in report.differences]
+    assert stopped == ["score(id)", "public.lower(note)", "note ~~~~ $2"]
+
+
 def test_the_time_is_that_of_each_statement(past: Past) -> None:
     for hour in (3, 12, 4):
         past.ran("SELECT 1", time_us=hour * 3_600_000_000)
@@ -159,6 +186,73 @@ def test_what_was_read_before_counts(past: Past, much: Policy) -> None:
     assert found(replayed(past, much)) == {("denied", "p-deny", "Ann", 1)}, (
         "the fourth; two hours later it is forgotten"
     )
+
+
+def test_how_somebody_signed_in_and_from_where_is_the_sessions(past: Past) -> None:
+    past.opened("s-1", "oidc", "laptop-7")
+    past.opened("s-2", "certificate", "sha256:ab")
+    past.opened("s-2", "scram", "another", tap="other")
+    for session in ("s-1", "s-2", "s-2", "s-3"):
+        past.ran("SELECT 1", session=session)
+    devices = [policy("deny", f"session.device == '{device}'", id=f"d-{device[:3]}") for device in ("laptop-7", "")]
+    ways = [policy("alert", f"session.method == '{way}'", id=way) for way in ("oidc", "certificate", "scram", "none")]
+    assert found(replayed(past, *devices, *ways)) == {
+        ("denied", "d-lap", "Ann", 1), ("denied", "d-", "Ann", 1),
+        ("alerted", "oidc", "Ann", 1), ("alerted", "certificate", "Ann", 2), ("alerted", "none", "Ann", 1),
+    }  # fmt: skip
+
+
+def test_a_log_of_before_the_device_is_read(past: Past) -> None:
+    past.opened("s-1", "oidc")
+    past.ran("SELECT 1", session="s-1")
+    before = enriched_schema_of(Session)
+    before = {**before, "fields": [field for field in before["fields"] if field["name"] != "device"]}
+    past.kept(before)
+    unknown = policy("deny", ("session.method == 'oidc'", "session.device == ''"))
+    assert found(replayed(past, unknown)) == {("denied", "p-deny", "Ann", 1)}
+    [said] = why(past.world.directory, [unknown], "t/1/2", "UTC").policies
+    assert said.matches
+
+
+def test_what_the_planner_expected_then(past: Past) -> None:
+    for rows in (5_000, 20_000, -1, 0):
+        past.ran("DELETE FROM orders WHERE id > 1", ORDERS, estimated_rows=rows)
+    many, unknown = policy("hold", "estimate.rows > 10000"), policy("deny", "!estimate.known")
+    report = replayed(past, many, unknown)
+    assert found(report) == {("held", "p-hold", "Ann", 1), ("denied", "p-deny", "Ann", 1)}
+    [said] = why(past.world.directory, [many], "t/1/3", "UTC").policies
+    assert said.matches
+    [said] = why(past.world.directory, [many], "t/1/1", "UTC").policies
+    assert not said.matches
+
+
+def test_what_somebody_touches_for_the_first_time(past: Past) -> None:
+    day = 86_400_000_000
+    for times, person in enumerate((ANN, ANN, BOT)):
+        past.ran("SELECT 1", CUSTOMERS, time_us=NOON_US + times * day, person=person)
+    past.ran("SELECT 2", CUSTOMERS, ORDERS, time_us=NOON_US + 3 * day)
+    past.ran("SELECT 3", CUSTOMERS, time_us=NOON_US + 4 * day, database="copy")
+    past.ran("SELECT 4", CUSTOMERS, time_us=NOON_US + 5 * day, person=replace(ANN, issuer="another"))
+    new = policy("alert", "size(history.new_relations) > 0")
+
+    def told(**fields: Any) -> list[tuple[int, int]]:
+        """The first one's number, and how many there are."""
+        found = replayed(past, new, **fields).differences
+        return sorted((int(each.first.rpartition("/")[2]), each.count) for each in found)
+
+    assert told() == [(1, 1), (5, 1), (7, 1), (9, 1), (11, 1)]
+    assert told(since_us=NOON_US + day) == [(5, 1), (7, 1), (9, 1), (11, 1)], "what was before is known all the same"
+    assert told(learning_days=3) == [(7, 1), (9, 1), (11, 1)]
+    assert told(learning_days=6) == []
+
+
+def test_only_what_has_run_is_familiar(past: Past) -> None:
+    past.ran("SELECT id FROM customers", CUSTOMERS, action="deny", rule="before")
+    past.records[-1] = replace(past.records[-1], status="denied")
+    past.ran("SELECT id FROM customers", CUSTOMERS)
+    past.ran("SELECT id FROM customers", CUSTOMERS)
+    new = policy("alert", "history.new_relations == ['public.customers']")
+    assert {d for d in found(replayed(past, new)) if d[0] == "alerted"} == {("alerted", "p-alert", "Ann", 1)}
 
 
 def test_what_cannot_be_judged_again_is_counted(past: Past) -> None:
@@ -198,3 +292,6 @@ def test_a_gate_for_ci(past: Past, tmp_path: Path) -> None:
     assert CliRunner().invoke(main, command).exit_code == 0
     assert CliRunner().invoke(main, [*command, "--fail-on", "alerted"]).exit_code == 1
     assert CliRunner().invoke(main, [*command, "--since", "yesterday"]).exit_code == 2
+    file.write_text(text.format("deny").replace("'DELETE' in statement.kinds", "size(history.new_relations) > 0"))
+    assert CliRunner().invoke(main, command).exit_code == 1
+    assert CliRunner().invoke(main, [*command, "--learning-days", "14"]).exit_code == 0

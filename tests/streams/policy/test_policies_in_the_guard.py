@@ -153,6 +153,7 @@ def test_break_glass_lifts_a_limit_as_it_lifts_the_denial() -> None:
         ("client", "curl", "session.client == 'curl'"),
         ("client_address", "10.0.0.9", "session.address == '10.0.0.9'"),
         ("method", "scram", "session.method == 'scram'"),
+        ("device", "laptop-7", "session.device == 'laptop-7'"),
         ("purpose", "OPS-7 fix", "session.ticket == 'OPS-7'"),
         ("environment", "dev", "session.environment == 'dev'"),
     ],

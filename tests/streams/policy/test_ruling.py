@@ -51,6 +51,13 @@ def test_all_of_match_and_none_of_unless() -> None:
     assert decided(policy("deny", "true", unless=("false", "person.kind == 'agent'"))) == "deny"
 
 
+def test_the_device_of_an_example() -> None:
+    unknown, listed = policy("deny", "session.device == ''"), policy("hold", unless="session.device in ['laptop-7']")
+    assert (decided(unknown), decided(listed)) == ("deny", "hold")
+    given: dict[str, Any] = {"session": {"device": "laptop-7"}}
+    assert (decided(unknown, **given), decided(listed, **given)) == ("", "")
+
+
 @pytest.mark.parametrize("verdict", ["deny", "hold", "mask"])
 def test_what_fails_counts_against_the_statement(verdict: str) -> None:
     found = ruling(policy(verdict, FAILS))

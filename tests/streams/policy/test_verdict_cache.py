@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 
 from taprail.schemas.guard import KEEP, Field, Keep, Request, Verdict
 from taprail.streams.policy import guard as module
+from taprail.streams.policy.policy import Policy
+from taprail.streams.policy.ruling import InForce, PolicySet
 from tests.streams.policy.small_world import TABLES, TEXT, catalog, guard, judge, session, snapshot
 
 
@@ -87,6 +89,20 @@ def test_what_must_be_judged_differently_is(pair: Any, turned: bool) -> None:
         found = [essence(judge(by, text, **fields)) for text, fields in (first, second)]
         assert found[0] != found[1]
         assert found == [essence(judge(guard(), text, **fields)) for text, fields in (first, second)]
+
+
+def test_two_devices_of_a_session_dont_share_a_verdict() -> None:
+    """Nothing else differs, the person's own object included, as in sessions that one sign-in opened."""
+    known = Policy(
+        "known", "A title", "low", "deny", "statement.kind == 'SELECT'", unless="session.device in ['laptop-7']"
+    )
+    by = module.PolicyGuard(lambda _: catalog(), guard()._settings, in_force=InForce(PolicySet([known])))
+    one = session("ann", device="laptop-7")
+    for _ in range(2):
+        for device, action in (("laptop-7", "allow"), ("", "deny"), ("laptop-8", "deny")):
+            for name in ("s-1", f"s-{device}"):  # in the seat that the other had, and in its own
+                made = replace(one, device=device, session=name)
+                assert by.judge(Request("SELECT id FROM orders", made, "simple")).action == action
 
 
 def test_databases_are_kept_apart() -> None:
