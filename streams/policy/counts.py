@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import mmap
 import os
-import struct
 from collections import OrderedDict
 from pathlib import Path
 
@@ -23,7 +22,6 @@ _PLACES = _KEYS + 2 * PERSONS_MAX
 _WINDOW = 1 + SLOTS
 _PLACE = 3 * _WINDOW
 SIZE = 8 * (_PLACES + PERSONS_MAX * _PLACE)
-_COUNTS = struct.Struct(f"={SLOTS}q")
 _COUNT_MAX = 1 << 48  # what is larger was never counted
 
 
@@ -63,7 +61,7 @@ class Counts:
         newest = self.words[at]
         if abs(now - newest) >= SLOTS:
             return 0
-        counts = _COUNTS.unpack_from(self._memory, 8 * at + 8)
+        counts = self.words[at + 1 : at + _WINDOW].tolist()
         total: int = sum(counts)
         for old in range(newest - SLOTS + 1, now - SLOTS + 1):
             total -= counts[old % SLOTS]

@@ -30,7 +30,7 @@ def test_connections_are_shared_and_a_cancel_finds_its_process(tmp_path, stack, 
             each.close()
         assert tap.stop() == 0
     spools = {path.name for path in tmp_path.glob("spool*/")}
-    assert spools == {"spool", "spool.1"} and not list(tmp_path.glob("*.sock"))
+    assert spools == {"spool", "spool.1", "spool.history"} and not list(tmp_path.glob("*.sock"))
 
 
 def test_a_process_that_dies_is_started_again_and_the_others_serve(tmp_path, stack, fresh_database):

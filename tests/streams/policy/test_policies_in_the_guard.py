@@ -28,11 +28,13 @@ def policy(verdict: Any, match: Any, **fields: Any) -> Policy:
     return Policy(fields.pop("id", f"p-{verdict}"), "A title", fields.pop("level", "low"), verdict, match, **fields)
 
 
-def guard(*policies: Policy, clock: Callable[[], float] = lambda: 0.0, history: History | None = None) -> PolicyGuard:
+def guard(
+    *policies: Policy, clock: Callable[[], float] = lambda: 0.0, history: History | None = None, **more: Any
+) -> PolicyGuard:
     found = catalog()
     settings = RuleSettings(clear_groups=("data-owners",))
     changing = Changing("UTC", history or History(), clock)
-    return PolicyGuard(lambda _: found, settings, in_force=InForce(PolicySet(policies)), changing=changing)
+    return PolicyGuard(lambda _: found, settings, in_force=InForce(PolicySet(policies)), changing=changing, **more)
 
 
 def test_a_denial_has_the_policys_words() -> None:
@@ -132,14 +134,14 @@ def test_a_masked_result_and_a_held_one_have_the_limit_too() -> None:
 
 def test_break_glass_lifts_a_limit_as_it_lifts_the_denial() -> None:
     few = policy("deny", "true", rows_per_hour=100)
-    found, asked = guard(few), []
+    asked = []
     grant = Grant("g-1", "break_glass", session().person, "prod", "shop", "fire", 0, 1 << 60)
 
     def lifting(request: Request, verdict: Verdict) -> Grant:
         asked.append((verdict.action, verdict.rule, verdict.by_policy))
         return grant
 
-    found._lifting = lifting
+    found = guard(few, lifting=lifting)
     verdict = judge(found, "SELECT id FROM orders")
     assert (verdict.action, verdict.limit, verdict.approval) == ("allow", None, "g-1")
     assert asked == [("deny", "p-deny", True)]
