@@ -14,6 +14,7 @@ import re
 import ssl
 import string
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Any
 
 import asyncpg
@@ -279,7 +280,8 @@ class CatalogWatcher:
         }
 
 
-def split_path(search_path: str) -> list[str]:
+@lru_cache(1024)
+def split_path(search_path: str) -> tuple[str, ...]:
     """The schemas of a search_path as the server reports it: quoted names keep their case, commas and blanks.
 
     As `SplitIdentifierString` of PostgreSQL's varlena.c: ASCII letters alone are folded, names end at 63 bytes.
@@ -290,7 +292,7 @@ def split_path(search_path: str) -> list[str]:
         name = plain.strip().translate(_FOLDED) if quoted is None else quoted.replace('""', '"')
         if name:
             parts.append(name.encode()[:NAME_BYTES_MAX].decode(errors="ignore"))
-    return parts
+    return tuple(parts)
 
 
 def _relations(rows: list[Any], classify: Classify) -> dict[int, RelationInfo]:

@@ -131,8 +131,8 @@ def _columns(touch: Touch, info: RelationInfo | None, written: Collection[Column
 
 
 def _probes(reading: Reading, case: Case) -> list[str]:
-    found = set()
-    for touch in reading.touches:
+    found: set[str] = set()
+    for touch in reading.touches if reading.probes else ():
         if touch.verb not in _READING:
             continue
         for info in case.catalog.candidates(touch.schema, touch.name, case.session.search_path, case.session.role):

@@ -290,7 +290,7 @@ async def test_a_server_that_cannot_be_reached_is_said_clearly(monkeypatch: pyte
     ],
 )
 def test_search_paths(search_path: str, schemas: list[str]) -> None:
-    assert split_path(search_path) == schemas
+    assert list(split_path(search_path)) == schemas
 
 
 def test_the_channel_is_the_one_that_the_event_trigger_uses(admin: psycopg.Connection) -> None:
