@@ -122,7 +122,7 @@ class _Walk:
 
 def operators_of(message: Any) -> tuple[str, ...]:
     """The operators that a node of an expression applies by itself, without their schemas."""
-    kind = message.DESCRIPTOR.name
+    kind = type(message).__name__
     if kind == "A_Expr":
         return ("<", "<=", ">", ">=") if message.kind in _BETWEEN else (message.name[-1].string.sval,)
     names = message.oper_name if kind == "SubLink" else message.use_op if kind == "SortBy" else ()
