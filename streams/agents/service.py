@@ -224,4 +224,5 @@ def approvals_service(
         publish_state=publisher.state,
         access=settings.access,
         standing=standing.proven,
+        owner_of=standing.owner_of,
     )

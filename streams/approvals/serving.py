@@ -38,7 +38,8 @@ log = logging.getLogger("taprail.approvals")
 
 class Service(Struct, frozen=True):
     """What the handlers stand on. Each `publish` returns when its record is in the topic; `standing` gives a person the
-    groups that count, and raises RefusedError for one whose access is revoked."""
+    groups that count, and raises RefusedError for one whose access is revoked; `owner_of` is the subject of who answers
+    for a program, '' where nobody is known to."""
 
     pending: PendingApprovals
     granting: Granting
@@ -51,6 +52,7 @@ class Service(Struct, frozen=True):
     publish_state: Callable[[ApprovalState], Awaitable[None]]
     access: tuple[AccessRule, ...] = ()
     standing: Callable[[Person], Person] = lambda person: person
+    owner_of: Callable[[Person], str] = lambda person: ""
 
 
 SERVICE = web.AppKey("service", Service)
@@ -114,6 +116,8 @@ async def take_vote(
     with service.pending.deciding(approval_id, at_us):
         if not may_decide(entry, person) and bars(question_of(entry.approval), person) is None:
             raise RefusedError("you have approved this already", hint="somebody else must, too")
+        if answer == "approve" and service.owner_of(entry.approval.person) == person.subject:
+            raise RefusedError("nobody approves what a program asks that he answers for", hint="ask another approver")
         reason, ticket = fields.get("reason", ""), fields.get("ticket", "")
         remember = fields.get("remember", "") in ("yes", "true")
         vote = decide(entry.approval, person, answer, reason, now_us=at_us, ticket=ticket, remember=remember)

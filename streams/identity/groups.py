@@ -49,6 +49,11 @@ class Standing:
         check(self._directory, person)
         return person if self._source == "token" else _with(person, self._directory.get(person.subject))
 
+    def owner_of(self, person: Person) -> str:
+        """Subject of the person who answers for a program, '' where the directory names none."""
+        found = self._directory.get(person.subject) if person.kind != "person" else None
+        return found.owner if found is not None else ""
+
     def _in_directory(self, person: Person) -> Identity | None:
         """An agent has the groups of the person whose rights it uses."""
         if not self._complete():

@@ -64,6 +64,7 @@ class Site:
         verifier = TokenVerifier(TokenRules(issuer=issuer, audience=AUDIENCE))
         self.browsers = BrowserSessions(verifier, url, "taprail", secret)
         self.standing: Callable[[Person], Person] = lambda person: person
+        self.owner_of: Callable[[Person], str] = lambda person: ""
         self.states: list[ApprovalState] = []
         self.asked: list[Approval] = []
         self.granting = Granting(KEY, PUBLIC_KEYS, self._publish)
@@ -79,6 +80,7 @@ class Site:
             publish_state=self._keep(self.states),
             access=ACCESS,
             standing=lambda person: self.standing(person),
+            owner_of=lambda person: self.owner_of(person),
         )
         self.held = self.hold()
 
