@@ -49,7 +49,7 @@ async def test_nobody_approves_what_an_agent_asks_that_he_answers_for(browser: B
     site, bot = browser.site, Person("bot", "bot", "agent")
     for held, owner in (("bots", "bob"), ("others", "cat")):
         site.hold(approval_id=held, person=bot)
-        told(site, "token", Identity("bot", "bot", "agent", owner=owner))
+        told(site, "token", Identity("bot", "bot", "agent", (), owner=owner))
         page = await browser.post(
             f"/approvals/{held}/decision",
             headers=site.bearer(BOB),
