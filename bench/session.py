@@ -113,6 +113,7 @@ def _catalog() -> object:
         epoch, current = 1, True
         resolve = staticmethod(lambda schema, name, path, role: accounts if name == accounts.name else None)
         candidates = staticmethod(lambda schema, name, path, role: (accounts,) if name == accounts.name else ())
+        runs_code = staticmethod(lambda name: False)
         callable = staticmethod(lambda name: False)
         named = staticmethod(lambda name: name == accounts.name)
         by_oid = staticmethod(lambda oid: accounts if oid == accounts.oid else None)

@@ -81,7 +81,11 @@ class StatementFacts(Struct, frozen=True):
         ),
     ]
     foreign_functions: Annotated[
-        Names, Meta(description="Those of them that aren't PostgreSQL's own; operators, too, as `operator <->`.")
+        Names,
+        Meta(
+            description="Those of them that aren't PostgreSQL's own; operators, too, as `operator <->`, and "
+            "types whose casts or checks run one, as `cast name`."
+        ),
     ]
     settings: Annotated[
         Names, Meta(description="Settings that SET, RESET, set_config or BEGIN change; READ ONLY changes none.")

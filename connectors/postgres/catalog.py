@@ -69,6 +69,27 @@ LEFT JOIN pg_constraint c ON d.classid = 'pg_constraint'::regclass AND c.oid = d
 LEFT JOIN pg_policy l ON d.classid = 'pg_policy'::regclass AND l.oid = d.objid
 WHERE d.refclassid IN ('pg_proc'::regclass, 'pg_operator'::regclass) AND d.refobjid >= 16384
   AND d.classid IN ('pg_attrdef'::regclass, 'pg_constraint'::regclass, 'pg_policy'::regclass)"""
+# Types whose values code of somebody's own makes or checks: by a cast, a domain's check, or in what they are made of.
+# None of PostgreSQL's own types counts: whatever casts to one comes from a type that does.
+_CODED = """
+WITH RECURSIVE coded(type) AS (
+  SELECT t.oid FROM pg_cast c JOIN pg_type t ON t.oid IN (c.castsource, c.casttarget)
+  WHERE c.castfunc >= 16384 AND t.oid >= 16384 AND NOT EXISTS (
+    SELECT FROM pg_depend d JOIN pg_extension e ON d.refclassid = 'pg_extension'::regclass AND e.oid = d.refobjid
+    WHERE d.classid = 'pg_cast'::regclass AND d.objid = c.oid AND d.deptype = 'e' AND e.extname = ANY($1))
+  UNION
+  SELECT c.contypid FROM pg_constraint c JOIN pg_depend d ON d.classid = 'pg_constraint'::regclass AND d.objid = c.oid
+  WHERE c.contypid <> 0 AND d.refclassid IN ('pg_proc'::regclass, 'pg_operator'::regclass) AND d.refobjid >= 16384
+  UNION
+  SELECT made.type FROM coded JOIN (
+    SELECT typbasetype AS of, oid AS type FROM pg_type WHERE typbasetype >= 16384
+    UNION ALL SELECT typelem, oid FROM pg_type WHERE typelem >= 16384
+    UNION ALL SELECT a.atttypid, t.oid FROM pg_attribute a JOIN pg_type t ON t.typrelid = a.attrelid
+    WHERE a.atttypid >= 16384
+  ) made ON made.of = coded.type
+)"""
+_CODED_TYPES = f"{_CODED} SELECT DISTINCT typname FROM coded JOIN pg_type t ON t.oid = coded.type"
+_CODED_RELATIONS = f"{_CODED} SELECT DISTINCT attrelid::int8 FROM coded JOIN pg_attribute a ON a.atttypid = coded.type"
 _INHERITS = "SELECT inhrelid::int8, inhparent::int8 FROM pg_inherits"
 _GENERATED = """
 SELECT d.adrelid::int8, d.adnum::int, p.refobjsubid
@@ -102,6 +123,7 @@ class Snapshot(Struct, frozen=True):
     volatile: frozenset[str]
     newest: Mapping[int, int] = {}
     plain_names: frozenset[str] = frozenset()
+    coded: frozenset[str] = frozenset()  # names of types
 
 
 EMPTY = Snapshot({}, {}, {}, frozenset(), frozenset(), frozenset())
@@ -158,6 +180,9 @@ class PostgresCatalog:
 
     def callable(self, name: str) -> bool:
         return name in self._snapshot.builtin or name in self._snapshot.others
+
+    def runs_code(self, type_name: str) -> bool:
+        return type_name in self._snapshot.coded
 
     def volatile(self, function: str) -> bool:
         name = function.rpartition(".")[2]
@@ -250,6 +275,8 @@ class CatalogWatcher:
             opaque = {row[0] for row in await connection.fetch(_VIEW_FUNCTIONS)}
             functions = await connection.fetch(_FUNCTIONS, list(_PURE_EXTENSIONS))
             code = {row[0] for row in await connection.fetch(_CODE)}
+            code |= {row[0] for row in await connection.fetch(_CODED_RELATIONS, list(_PURE_EXTENSIONS))}
+            coded = await connection.fetch(_CODED_TYPES, list(_PURE_EXTENSIONS))
             inherits = await connection.fetch(_INHERITS)
             generated = await connection.fetch(_GENERATED)
         relations = self._known(_relations(rows, self._classify))
@@ -264,6 +291,7 @@ class CatalogWatcher:
             others=frozenset(r[0] for r in functions if not r[1]),
             volatile=frozenset(r[0] for r in functions if r[2]),
             plain_names=frozenset(r.name for r in relations.values()),
+            coded=frozenset(row[0] for row in coded),
             newest={oid: max((c.attnum for c in r.columns), default=0) for oid, r in relations.items()},
         )
 

@@ -51,10 +51,13 @@ class Scope(Struct, frozen=True):
 
 
 class Proof:
-    """Proofs about the expressions of one statement, in its session's search_path."""
+    """Proofs about the expressions of one statement, in its session's search_path. `calls` are functions that it calls
+    as if they were columns: `o.f`, `(o).f`."""
 
-    def __init__(self, node: Any, session: SessionContext, catalog: Catalog) -> None:
-        self._session, self._catalog = session, catalog
+    def __init__(
+        self, node: Any, session: SessionContext, catalog: Catalog, calls: frozenset[str] = frozenset()
+    ) -> None:
+        self._session, self._catalog, self.calls = session, catalog, calls
         self._withs = {m.ctename for m in messages(node) if m.DESCRIPTOR.name == "CommonTableExpr"}
 
     def relation(self, range_var: Any) -> RelationInfo | None:
@@ -133,7 +136,11 @@ class Proof:
         kind = message.DESCRIPTOR.name
         if kind == "ColumnRef":
             columns = scope.columns(message)
-            return scope.own or (bool(columns) and not any(self.sensitive(*column) for column in columns))
+            if scope.own:
+                return self.called(message) == ""
+            return bool(columns) and not any(self.sensitive(*column) for column in columns)
+        if kind == "A_Indirection" and any(not item.HasField("a_indices") for item in message.indirection):
+            return False  # a field, or a function of what stands before the dot
         if kind == "FuncCall":
             name = ".".join(part.string.sval for part in message.funcname)
             if not self._catalog.builtin(name) or reads_by_itself(name):
@@ -143,17 +150,27 @@ class Proof:
         elif kind == "A_Expr":
             if not all(self.pure(operator) for operator in operators_of(message)):
                 return False
-        elif kind not in _COMPUTING:
+        elif (kind == "TypeCast" and self.casts_by_code(message)) or kind not in _COMPUTING:
             return False
         return all(self.clean(child, scope) for child in children(message))
+
+    def casts_by_code(self, cast: Any) -> bool:
+        """Whether code of somebody's own makes a TypeCast's value, or checks it."""
+        return self._catalog.runs_code(cast.type_name.names[-1].string.sval)
+
+    def called(self, reference: Any) -> str:
+        """The function that a ColumnRef calls; '' for none."""
+        last = reference.fields[-1]
+        name: str = last.string.sval if len(reference.fields) > 1 and last.HasField("string") else ""
+        return name if name in self.calls else ""
 
     def pure(self, operator: str) -> bool:
         """Whether an operator of this name can only be one of PostgreSQL's own."""
         return self._catalog.builtin(f"operator {operator}")
 
-    def foreign(self, call: Any) -> bool:
-        """Whether a FuncCall may run code that isn't PostgreSQL's own."""
-        return not self._catalog.builtin(".".join(part.string.sval for part in call.funcname))
+    def foreign(self, function: str) -> bool:
+        """Whether a function of this name may run code that isn't PostgreSQL's own."""
+        return not self._catalog.builtin(function)
 
 
 def children(message: Any) -> Iterator[Any]:

@@ -98,9 +98,29 @@ class Flow:
 
     def _call(self, message: Any, scope: Scope) -> Iterator[str]:
         name = ".".join(part.string.sval for part in message.funcname)
-        if not sends(name) and not self._proof.foreign(message):
+        if not sends(name) and not self._proof.foreign(name):
             return
         if not all(self._proof.clean(part, scope) for part in children(message)):
+            yield f"{name} could keep or send the personal data that it is given"
+
+    def _field(self, message: Any, scope: Scope) -> Iterator[str]:
+        """`(x).f` may be `f(x)`."""
+        for name in (item.string.sval for item in message.indirection if item.HasField("string")):
+            takes = sends(name) or self._proof.foreign(name)
+            if name in self._proof.calls and takes and not self._proof.clean(message.arg, scope):
+                yield f"{name} could keep or send the personal data that it is given"
+
+    def _cast(self, message: Any, scope: Scope) -> Iterator[str]:
+        if self._proof.casts_by_code(message) and not self._proof.clean(message.arg, scope):
+            yield "the cast could keep the personal data that it is given"
+
+    def _column(self, message: Any, scope: Scope) -> Iterator[str]:
+        """`o.f` may be `f(o)`, with the whole row."""
+        name = self._proof.called(message)
+        if not name or not (sends(name) or self._proof.foreign(name)) or scope.columns(message):
+            return
+        row = scope.relations.get(message.fields[-2].string.sval)
+        if row is None or any(self._proof.sensitive(row, column) for column in row.columns):
             yield f"{name} could keep or send the personal data that it is given"
 
     def _operator(self, message: Any, scope: Scope) -> Iterator[str]:
@@ -140,6 +160,9 @@ _LOOKS = {
     "SelectStmt": Flow._into,
     "ViewStmt": Flow._view,
     "FuncCall": Flow._call,
+    "A_Indirection": Flow._field,
+    "ColumnRef": Flow._column,
+    "TypeCast": Flow._cast,
     "A_Expr": Flow._operator,
     "SubLink": Flow._operator,
     "Constraint": Flow._constraint,

@@ -52,10 +52,17 @@ def holds_personal(relation: RelationInfo, catalog: Catalog) -> bool:
     return bool(below) and any(oid in below for oid, _ in sensitive)
 
 
-def plan(facts: Facts, node: Any, session: SessionContext, catalog: Catalog, hash_key: bytes = b"") -> MaskPlan:
+def plan(
+    facts: Facts,
+    node: Any,
+    session: SessionContext,
+    catalog: Catalog,
+    hash_key: bytes = b"",
+    calls: frozenset[str] = frozenset(),
+) -> MaskPlan:
     """The plan for somebody who sees personal data masked, of a statement that reaches it.
 
-    With a `hash_key` text is hashed under it rather than redacted.
+    With a `hash_key` text is hashed under it rather than redacted. `calls` are functions called like columns.
 
     What EXECUTE and FETCH run was named in another search_path perhaps, so only the server's description proves there.
     """
@@ -68,6 +75,6 @@ def plan(facts: Facts, node: Any, session: SessionContext, catalog: Catalog, has
     elif facts.executes or facts.fetches:
         pass
     elif kind == "select_stmt":
-        clean, width = Proof(node, session, catalog).outputs(node.select_stmt)
+        clean, width = Proof(node, session, catalog, calls).outputs(node.select_stmt)
     sensitive, newest = catalog.sensitive(), catalog.newest()
     return MaskPlan(sensitive, catalog.oids(), clean, width, REDACTIONS, newest=newest, hash_key=hash_key)

@@ -18,7 +18,7 @@ RUNNERS = frozenset(
 # They read what their arguments name, large objects, or other sessions' statements.
 READERS = frozenset(
     {
-        "lo_get", "loread", "lo_open",
+        "lo_get", "loread", "lo_open", "lo_tell", "lo_tell64", "lo_lseek", "lo_lseek64",
         "pg_stat_get_activity", "pg_stat_get_backend_activity", "pg_stat_get_backend_client_addr", "pg_mcv_list_items",
         "pg_cursor", "pg_prepared_statement",
     }
@@ -27,6 +27,7 @@ READERS = frozenset(
 SENDERS = frozenset(
     {
         "pg_notify", "set_config", "lo_from_bytea", "lo_put", "lowrite", "lo_creat", "lo_create", "setval", "setseed",
+        "lo_lseek", "lo_lseek64", "lo_truncate", "lo_truncate64", "lo_open", "lo_unlink",
         "pg_create_restore_point", "pg_restore_attribute_stats", "pg_restore_relation_stats",
     }
 )  # fmt: skip

@@ -26,6 +26,7 @@ class Case(Struct, frozen=True):
     node       the parse tree of what runs: for EXECUTE and FETCH, of what was prepared or declared
     arguments  parse trees of what EXECUTE passes to it
     masked     this person sees personal data masked, and the statement can reach some
+    calls      functions that it calls as if they were columns (`dotted.py`)
     """
 
     facts: Facts
@@ -36,6 +37,7 @@ class Case(Struct, frozen=True):
     relations: tuple[RelationInfo | None, ...]
     masked: bool
     settings: RuleSettings
+    calls: frozenset[str] = frozenset()
 
     @property
     def protected(self) -> bool:

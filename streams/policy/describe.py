@@ -146,7 +146,7 @@ def _full(relations: Iterable[Any], verbs: Iterable[str]) -> dict[str, None]:
 
 
 def _foreign(case: Case) -> list[str]:
-    functions = [name for name in case.facts.functions if " " not in name]  # "copy file" is none
+    functions = [name for name in case.facts.functions if not name.startswith("copy ")]  # "copy file" is none
     called = (*functions, *(f"operator {name}" for name in case.facts.operators))
     return [name for name in called if not case.catalog.builtin(name)]
 

@@ -9,7 +9,9 @@ Source: PostgreSQL's parse_func.c, ParseFuncOrColumn; documentation 8.16.5.
 from __future__ import annotations
 
 from taprail.schemas.guard import Catalog, RelationInfo, SessionContext
+from taprail.streams.masking.readers import reads_by_itself, sends
 from taprail.streams.policy.named import STAR, Column, Reading
+from taprail.streams.policy.safeguards.server_programs import reaches_out
 
 _SYSTEM_COLUMNS = frozenset({"ctid", "xmin", "xmax", "cmin", "cmax", "tableoid"})
 
@@ -25,13 +27,22 @@ def _is_column(column: Column, reading: Reading, session: SessionContext, catalo
     relations, outputs = reading.aliases.get(column.of), reading.outputs.get(column.of)
     if not column.of or (relations is None and outputs is None):
         return False
+    if outputs is not None and _does_more(column.name, catalog):
+        return False  # a relation's columns are known; a query that names one so is rather a disguise
     infos = [info for touch in reading.touches if touch.name in (relations or ()) for info in
              catalog.candidates(touch.schema, touch.name, session.search_path, session.role) or (None,)]  # fmt: skip
     if not all(_has(info, column.name) for info in infos):
         return False
     if outputs is None:
         return bool(infos)
-    return column.name in outputs or (STAR in outputs and _anywhere(column.name, reading, session, catalog))
+    gives_all = _anywhere(column.name, reading, session, catalog)
+    return all(column.name in each or (STAR in each and gives_all) for each in outputs)
+
+
+def _does_more(function: str, catalog: Catalog) -> bool:
+    """Whether a function of PostgreSQL's own of this name does more than compute something from its arguments."""
+    more = reads_by_itself(function) or sends(function) or reaches_out(function)
+    return more or (catalog.builtin(function) and catalog.volatile(function))
 
 
 def _anywhere(name: str, reading: Reading, session: SessionContext, catalog: Catalog) -> bool:

@@ -96,6 +96,9 @@ class ExampleCatalog:
         are."""
         return name in NAMES or reads_by_itself(name) or server_programs.reaches_out(name)
 
+    def runs_code(self, type_name: str) -> bool:
+        return False
+
     def volatile(self, function: str) -> bool:
         return function.rpartition(".")[2] in _WRITING or not self.builtin(function)
 
@@ -187,8 +190,10 @@ def _read(text: str, session: SessionContext, catalog: Catalog, settings: RuleSe
         arguments = tuple(node.execute_stmt.params)
         facts, node = with_body(facts, session.prepared[facts.executes])
     reading = read(node, arguments)
-    facts = replace(facts, functions=(*facts.functions, *calls(reading, session, catalog)))
-    return _Tried(text, sql.normalise(text), _judged(facts, node, session, catalog, settings), reading)
+    called = calls(reading, session, catalog)
+    facts = replace(facts, functions=(*facts.functions, *called))
+    case = msgspec.structs.replace(_judged(facts, node, session, catalog, settings), calls=frozenset(called))
+    return _Tried(text, sql.normalise(text), case, reading)
 
 
 def _judged(facts: Facts, node: Any, session: SessionContext, catalog: Catalog, settings: RuleSettings) -> Case:

@@ -72,6 +72,8 @@ class _Walk:
     def node(self, message: Any, hidden: frozenset[str], skip: str = "") -> None:
         """`skip` is a field that names what the statement makes, changes or drops."""
         kind = type(message).__name__
+        if kind == "TypeName":
+            return
         if kind == "LockingClause":  # FOR UPDATE OF names what FROM has named already, by its alias
             return
         if kind == "RangeVar":

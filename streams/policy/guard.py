@@ -102,6 +102,7 @@ class _Found(NamedTuple):
     facts: Facts
     node: Any
     arguments: tuple[Any, ...]
+    calls: frozenset[str]
 
 
 class PolicyGuard:
@@ -258,9 +259,11 @@ class PolicyGuard:
             )
         clear = set(session.person.groups) & set(self._settings.clear_groups)
         reading = read(node, arguments)
-        if called := calls(reading, session, catalog):
-            facts = replace(facts, functions=(*facts.functions, *called))
-        found = _Found(text, normalised, facts, node, arguments)
+        called = calls(reading, session, catalog)
+        casts = [f"cast {name}" for name in reading.types if catalog.runs_code(name)]
+        if called or casts:
+            facts = replace(facts, functions=(*facts.functions, *called, *casts))
+        found = _Found(text, normalised, facts, node, arguments, frozenset(called))
         case = self._case(found, session, catalog, masked=not clear)
         asked = structs.replace(case, catalog=catalog)  # what names stood for before DDL counts, too
         told = describe(asked, reading, normalised, fingerprint, writes=writes_itself(facts, catalog))
@@ -269,7 +272,7 @@ class PolicyGuard:
             case = self._case(found, session, catalog, masked=True)
         decision = strictest([d for rule in SAFEGUARDS if (d := rule(case)) is not None])
         key = self._hash_key_of(session.environment)
-        plan = masking.plan(facts, node, session, case.catalog, key) if case.masked else None
+        plan = masking.plan(facts, node, session, case.catalog, key, case.calls) if case.masked else None
         base = verdicts.base(case, normalised, fingerprint, plan, self.policy_version)
         pending = verdicts.Pending(base, decision, ruling, live, self._settings, _unapprovable(text, facts))
         return verdicts.final(pending)
@@ -281,7 +284,8 @@ class PolicyGuard:
             catalog = Reshaped(catalog)
         relations = tuple(catalog.resolve(r.schema, r.name, session.search_path, session.role) for r in facts.relations)
         reaches = masked and masking.reaches(facts, verdicts.judged(facts, relations), catalog)
-        return Case(facts, found.node, found.arguments, session, catalog, relations, reaches, self._settings)
+        settings = self._settings
+        return Case(facts, found.node, found.arguments, session, catalog, relations, reaches, settings, found.calls)
 
     def _understand(self, text: str, session: SessionContext) -> tuple[Facts, Any, tuple[Any, ...]]:
         """Facts and parse tree, and what EXECUTE passes: it and FETCH are what was prepared or declared.
@@ -329,7 +333,7 @@ class Reshaped:
         self._catalog = catalog
         self.epoch = catalog.epoch
         self.builtin, self.volatile, self.sensitive = catalog.builtin, catalog.volatile, catalog.sensitive
-        self.callable = catalog.callable
+        self.callable, self.runs_code = catalog.callable, catalog.runs_code
 
     def resolve(self, schema: str, name: str, search_path: str, role: str) -> RelationInfo | None:
         return None

@@ -32,9 +32,11 @@ class Reading:
     probes      those of them that are compared otherwise than for equality, so that values can be found by asking
     alters      what an ALTER TABLE does, as `DROP COLUMN`
     settings    that SET TRANSACTION, BEGIN and SET SESSION CHARACTERISTICS change; READ ONLY changes none
+    types       that something is cast to, or a column has, without their schemas
     dotted      names behind a dot, where the server takes a function where there is no column: `o.f`, `(o).f`; the name
                 before it is '' where it is an expression
-    outputs     columns of what stands in FROM and is no relation, by its alias; `*` where they aren't known
+    outputs     columns of what stands in FROM and is no relation, by its alias: a set for each that has it, with `*`
+                where a query gives all of what it reads
     """
 
     def __init__(self) -> None:
@@ -50,7 +52,8 @@ class Reading:
         self.grantees: dict[str, None] = {}
         self.role_options: dict[str, None] = {}
         self.settings: dict[str, None] = {}
+        self.types: dict[str, None] = {}
         self.dotted: dict[Column, None] = {}
-        self.outputs: dict[str, set[str]] = {}
+        self.outputs: dict[str, list[set[str]]] = {}
         self.definer = False
         self.limited = False

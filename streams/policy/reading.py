@@ -82,6 +82,7 @@ class _Pass:
         inner = read(statement.query)
         self.found.touches = {touch._replace(verb="read"): None for touch in inner.touches}
         self.found.dotted, self.found.outputs, self.found.aliases = inner.dotted, inner.outputs, inner.aliases
+        self.found.types = inner.types
 
     def _nested(self, node: Any) -> None:
         kind = str(node.WhichOneof("node") or "")
@@ -106,6 +107,10 @@ class _Pass:
             return self._lock(message)
         if kind == "RangeVar":
             return self._relation(message, where)
+        if kind == "TypeName":
+            if message.names:
+                self.found.types[message.names[-1].string.sval] = None
+            return
         if kind == "SelectStmt":
             self._select(message, where)
         elif kind in _WRITING:
@@ -123,7 +128,12 @@ class _Pass:
     def _other(self, kind: str, message: Any, where: _Where, *skip: str) -> None:
         if kind == "RangeFunction":
             named = {item.column_def.colname for item in message.coldeflist}
-            self._gives(message.alias, named or {STAR})
+            self._gives(message.alias, named or {message.alias.aliasname})  # those of OUT parameters aren't known
+            where = where._replace(condition=True, equal=False)  # how many rows it gives tells of its arguments
+        elif kind == "RangeTableFunc":
+            self._gives(message.alias, {item.range_table_func_col.colname for item in message.columns})
+        elif kind == "JsonTable":
+            self._gives(message.alias, {item.json_table_column.name for item in message.columns})
         elif kind == "A_Indirection":
             for item in message.indirection:
                 if item.HasField("string"):
@@ -139,15 +149,15 @@ class _Pass:
     def _relation(self, message: Any, where: _Where) -> None:
         if message.schemaname or message.relname not in where.hidden:
             return self._touch(message, "read", where.filtered)
-        given = self.found.outputs.get(message.relname, {STAR})
         if message.HasField("alias"):
-            self._gives(message.alias, given)
+            for given in list(self.found.outputs.get(message.relname, ())):
+                self._gives(message.alias, given)
 
     def _gives(self, alias: Any, outputs: set[str]) -> None:
         """What stands under this alias in FROM has these columns, under other names where the alias says so."""
         if alias.aliasname:
             named = {item.string.sval for item in alias.colnames}
-            self.found.outputs.setdefault(alias.aliasname, set()).update(named or outputs)
+            self.found.outputs.setdefault(alias.aliasname, []).append(named or outputs)
 
     def _join(self, message: Any, where: _Where) -> None:
         self._fields(message, where, "quals", "using_clause")
@@ -205,7 +215,7 @@ class _Pass:
         where = where._replace(hidden=self._with(message, where.hidden), condition=False, equal=False)
         filtered = where.filtered or has_condition(message, "where_clause")
         self._field(message, "from_clause", where._replace(filtered=filtered))
-        for clause in ("where_clause", "having_clause"):
+        for clause in ("where_clause", "having_clause", "limit_count", "limit_offset"):
             self._condition(message, clause, where)
         for arm in ("larg", "rarg"):
             self._field(message, arm, where)
@@ -215,7 +225,7 @@ class _Pass:
             for value in row.list.items:
                 self.child(value, where._replace(filtered=False))
         done = ("from_clause", "where_clause", "having_clause", "larg", "rarg", "with_clause", "into_clause",
-                "values_lists")  # fmt: skip
+                "values_lists", "limit_count", "limit_offset")  # fmt: skip
         self._fields(message, where._replace(filtered=False), *done)
 
     def _write(self, kind: str, message: Any, where: _Where) -> None:
@@ -286,9 +296,9 @@ class _Pass:
         for item, name in zip(clause.ctes, names, strict=True):
             query = item.common_table_expr.ctequery
             which = query.WhichOneof("node")
-            self.walk(getattr(query, which), _Where(hidden))
             renamed = {column.string.sval for column in item.common_table_expr.aliascolnames}
-            self.found.outputs.setdefault(name, set()).update(renamed or _outputs(query.select_stmt))
+            self.found.outputs.setdefault(name, []).append(renamed or _outputs(query.select_stmt))
+            self.walk(getattr(query, which), _Where(hidden))
             hidden = hidden | {name}
         return hidden
 

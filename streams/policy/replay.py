@@ -90,6 +90,9 @@ class RecordedCatalog:
         """None: which columns a relation has isn't known, so what stands behind a dot is taken for one."""
         return False
 
+    def runs_code(self, type_name: str) -> bool:
+        return False
+
     def volatile(self, function: str) -> bool:
         return False
 

@@ -12,7 +12,7 @@ from typing import Any, Final
 LEAVES: Final = frozenset(
     {None, "a_const", "a_star", "bit_string", "boolean", "float", "integer", "param_ref", "set_to_default", "string"}
 )
-_IDLE = frozenset({"Alias", "TypeName"})  # messages without a node that matters
+_IDLE = frozenset({"Alias"})  # messages without a node that matters
 _NODE, _NODES, _MESSAGE, _MESSAGES, _NOTHING = range(5)
 _fields: dict[Any, tuple[str, int]] = {}
 

@@ -25,6 +25,7 @@ CACHE = ("tests/streams/policy/test_verdict_cache.py",)
 FOLLOWS = ("tests/streams/policy/test_verdicts_follow_the_session.py",)
 TOKENS = ("tests/connectors/oidc/test_tokens_attacked.py",)
 LARGE = ("tests/streams/policy/test_large_texts.py",)
+DOTTED = ("tests/streams/policy/test_dotted.py",)
 ATTACKED = ("tests/streams/policy/test_facts_attacked.py",)
 STARTUP = (f"{_TESTS}startup_options.py", f"{_TESTS}tap_at_the_wire.py")
 SPOOL = ("tests/connectors/spool/test_spool.py",)
@@ -201,7 +202,7 @@ MUTANTS = [
     Mutant("a literal that makes a name", "another column's verdict", "streams/policy/sql.py",
         "return _ESCAPED_NAME.search(text) is None", "return True", ATTACKED),
     Mutant("calls behind a dot", "any function, as if it were a column", "streams/policy/guard.py",
-        "if called := calls(reading, session, catalog):", "if called := ():", ("tests/streams/policy/test_dotted.py",)),
+        "called = calls(reading, session, catalog)", "called = tuple[str, ...]()", DOTTED),
     Mutant("a column is surely one", "a function that another's column hides", "streams/policy/dotted.py",
         "if not all(_has(info, column.name) for info in infos):", "if False:",
         ("tests/streams/policy/test_dotted.py",)),
@@ -214,4 +215,20 @@ MUTANTS = [
         "asked = structs.replace(case, catalog=catalog)", "asked = case", ATTACKED),
     Mutant("what DDL named may be anything", "a table under another name", "streams/policy/describe.py",
         "elif case.session.reshaped:", "elif False:", ATTACKED),
+    Mutant("everything under an alias has the column", "a function behind another's column", "streams/policy/dotted.py",
+        "return all(column.name in each or", "return any(column.name in each or", DOTTED),
+    Mutant("a query names no such function", "ts_stat behind a column of its name", "streams/policy/dotted.py",
+        "if outputs is not None and _does_more(column.name, catalog):", "if False:", DOTTED),
+    Mutant("a field may be a call", "a function's result, as if it were clean", "streams/masking/clean.py",
+        'if kind == "A_Indirection" and any(not item.HasField("a_indices") for item in message.indirection):',
+        "if False:", DOTTED),
+    Mutant("calls behind a dot keep", "masked values, given to a function", "streams/masking/flow.py",
+        '    "A_Indirection": Flow._field,\n', "", DOTTED),
+    Mutant("calls of a row keep", "a masked row, given to a function", "streams/masking/flow.py",
+        '    "ColumnRef": Flow._column,\n', "", DOTTED),
+    Mutant("casts are calls", "any function, as a cast", "streams/policy/guard.py",
+        'casts = [f"cast {name}" for name in reading.types if catalog.runs_code(name)]', "casts = list[str]()",
+        ATTACKED),
+    Mutant("casts aren't clean", "what a cast reads", "streams/masking/clean.py",
+        '(kind == "TypeCast" and self.casts_by_code(message)) or ', "", ATTACKED),
 ]  # fmt: skip

@@ -24,7 +24,7 @@ def judge(case: Case) -> Decision | None:
         return _denied(case, "COPY TO would send personal data unmasked")
     if facts.tag == "LISTEN":
         return _denied(case, "notifications may hold personal data, and can't be masked")
-    proof = Proof(case.node, case.session, case.catalog)
+    proof = Proof(case.node, case.session, case.catalog, case.calls)
     if not all(proof.clean(argument, Scope()) for argument in case.arguments):
         return _denied(case, "EXECUTE would pass personal data to a statement that could keep it")
     reason = next(Flow(proof).reasons(case.node), "")

@@ -229,6 +229,26 @@ def test_relations_that_run_code_are_known(tap: GuardedTap, admin: psycopg.Conne
     admin.execute("DROP TABLE plain, triggered, defaulted, checked, secured, ruled; DROP FUNCTION f")
 
 
+def test_types_whose_values_code_makes_are_known(tap: GuardedTap, admin: psycopg.Connection) -> None:
+    admin.execute(
+        "CREATE FUNCTION is_fine(text) RETURNS bool LANGUAGE sql AS 'SELECT true';"
+        " CREATE TYPE reference AS (v text);"
+        " CREATE FUNCTION referred(int) RETURNS reference LANGUAGE sql AS $$ SELECT row('x')::reference $$;"
+        " CREATE CAST (int AS reference) WITH FUNCTION referred(int);"
+        " CREATE DOMAIN verified AS text CHECK (is_fine(value)); CREATE DOMAIN twice AS verified;"
+        " CREATE TYPE two AS (a twice, b int); CREATE DOMAIN longer AS text CHECK (length(value) > 1);"
+        " CREATE TABLE by_domain (a twice); CREATE TABLE by_array (a verified[]); CREATE TABLE by_pair (a two);"
+        " CREATE TABLE by_none (a longer)"
+    )
+    tap.refresh()
+    found, catalog = ("reference", "verified", "twice", "two", "longer", "text", "int4"), tap.watcher.catalog
+    assert [name for name in found if catalog.runs_code(name)] == ["reference", "verified", "twice", "two"]
+    tables = ("by_domain", "by_array", "by_pair", "by_none")
+    assert [name for name in tables if (r := relation(tap, name)) is not None and r.code] == list(tables[:3])
+    admin.execute("DROP TABLE by_domain, by_array, by_pair, by_none; DROP TYPE two")
+    admin.execute("DROP DOMAIN twice, verified, longer; DROP TYPE reference CASCADE; DROP FUNCTION is_fine")
+
+
 def test_functions_and_operators_are_postgresqls_own_or_not(tap: GuardedTap, admin: psycopg.Connection) -> None:
     catalog = tap.watcher.catalog
     own = ("lower", "pg_catalog.lower", "count", "operator =", "operator ||", "citext_eq", "operator <=")

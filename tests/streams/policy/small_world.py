@@ -18,6 +18,7 @@ TABLES = {
     "public.people": "id integer, email text",
     "public.peoplelog": "id integer, note text",
     "pg_catalog.pg_settings": "name text, setting text",
+    "public.scratch": "ts_stat integer, keep integer",
 }
 BUILTIN = [
          "now", "lower", "upper", "length", "count", "sum", "min", "max", "avg",
@@ -25,6 +26,8 @@ BUILTIN = [
     "pg_notify", "current_setting", "pg_advisory_lock", "nextval", "setval", "pg_sleep",
     "random", "pg_relation_size", "pg_logical_emit_message", "lo_get", "table_to_xml",
     "query_to_xml", "pg_read_file", "version", "concat", "unnest", "ts_stat", "pg_terminate_backend", "generate_series",
+    "abs", "ascii",
+    "pg_stat_get_backend_activity", "lo_tell64", "lo_lseek64", "lo_truncate64",
 ]  # fmt: skip
 OPERATORS = ["=", "<>", "<", ">", "<=", ">=", "||", "+", "-", "*", "/", "~", "~~", "->>", "->", "@>"]
 VOLATILE = {"set_config", "pg_notify", "nextval", "setval", "pg_sleep", "random", "pg_logical_emit_message", "keep"}
@@ -53,6 +56,7 @@ def snapshot(tables: dict[str, str] | None = None) -> Snapshot:
         others=frozenset(OTHERS),
         volatile=frozenset(VOLATILE),
         plain_names=frozenset(r.name for r in relations.values()),
+        coded=frozenset({"customer_ref"}),
         newest={oid: len(r.columns) for oid, r in relations.items()},
     )
 

@@ -167,3 +167,26 @@ def test_a_function_of_ones_own_with_a_harmless_name_may_write() -> None:
     of.replace(structs.replace(snapshot(WORLD), others=frozenset({"pg_sleep"})))
     verdict = judge(guard("foreign", of), "SELECT evil.pg_sleep(1)", "owner")
     assert verdict.rule == "foreign" and verdict.mark == "carried"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "SELECT 1::customer_ref",
+        "SELECT CAST('x' AS shop.customer_ref)",
+        "SELECT id::customer_ref[] FROM orders",
+        "COPY (SELECT 1::customer_ref) TO STDOUT",
+        "SELECT JSON_VALUE('1', '$' RETURNING customer_ref)",
+        "PREPARE p AS SELECT $1::customer_ref",
+        "EXPLAIN SELECT 1::customer_ref",
+    ],
+)
+def test_a_type_whose_values_code_makes_is_a_function(text: str) -> None:
+    """A cast may run a function, and so may a domain's check."""
+    verdict = judge(guard("foreign"), text, "owner")
+    assert verdict.rule == "foreign" and "cast customer_ref" in verdict.facts.functions
+    masked = judge(guard("health"), "SELECT 1::customer_ref, id FROM orders")
+    assert masked.mask is not None and masked.mask.clean == {1}
+    assert judge(guard("health"), "INSERT INTO orders (note) VALUES (1::customer_ref)").rule == "masked-copy"
+    assert judge(guard("health"), "SELECT email::customer_ref FROM customers").rule == "masked-copy"
+    assert not judge(guard("foreign"), "SELECT 1::integer, 'x'::text", "owner").rule

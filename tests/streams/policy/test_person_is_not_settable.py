@@ -26,6 +26,9 @@ class Empty:
     def callable(self, _: str) -> bool:
         return False
 
+    def runs_code(self, _: str) -> bool:
+        return False
+
     def named(self, _: str) -> bool:
         return False
 

@@ -173,8 +173,16 @@ def test_a_probe_is_what_is_compared_otherwise_than_for_equality(where: str, pro
     assert [c.name for c in reading(f"SELECT 1 FROM t WHERE {where}").probes] == probes
 
 
-def test_a_filter_of_an_aggregate_is_a_condition() -> None:
-    assert [c.name for c in reading("SELECT count(*) FILTER (WHERE email LIKE 'a%') FROM t").probes] == ["email"]
+@pytest.mark.parametrize(
+    "text",
+    [
+        "SELECT count(*) FILTER (WHERE email LIKE 'a%') FROM t",
+        "SELECT t.id, count(*) FROM t, generate_series(1, ascii(email)) GROUP BY t.id",
+        "SELECT s.id FROM t, LATERAL (SELECT id FROM s LIMIT ascii(email)) s",
+    ],
+)
+def test_what_says_how_many_rows_there_are_is_a_condition(text: str) -> None:
+    assert "email" in [c.name for c in reading(text).probes]
 
 
 @pytest.mark.parametrize(
