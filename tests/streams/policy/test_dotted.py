@@ -25,6 +25,7 @@ CALLS = {
     "SELECT o.keep FROM orders o, (SELECT 1 AS keep) z": "keep",
     "WITH f AS (SELECT 1 AS ts_stat) SELECT f.ts_stat FROM concat('SELECT to_tsvector(email) FROM p') f": "ts_stat",
     "SELECT (SELECT f.ts_stat FROM concat('SELECT 1') f LIMIT 1) FROM (SELECT 1 AS ts_stat) f": "ts_stat",
+    "SELECT (SELECT f.keep FROM generate_series(1, 2) f LIMIT 1) FROM (SELECT 1 AS keep) f": "keep",
     "SELECT f.ts_stat FROM concat('SELECT 1') f, scratch": "ts_stat",
     "SELECT f.keep FROM generate_series(1, 2) f, scratch": "keep",
     "SELECT s.ts_stat FROM (SELECT 'SELECT 1' AS ts_stat) s": "ts_stat",
