@@ -45,6 +45,7 @@ MEANT = (
     ("credential-read", "rolpassword", "pgAdmin's page of a role's SQL shows its password verifier"),
     ("server-programs", "pg_reload_conf", "an administrator does this on the server"),
     ("masked-copy", "bdr.", "functions of an extension that isn't there"),
+    ("masked-copy", "edb_get_package", "functions of EnterpriseDB's server, which this isn't"),
 )
 
 
