@@ -48,9 +48,9 @@ ALLOWED_SETTINGS = frozenset(
 )
 # The parser that judges a text must read it exactly as the server does.
 PINNED_SETTINGS = {"client_encoding": "UTF8", "standard_conforming_strings": "on"}
-# Whatever an administrator allows besides: these say who acts, what is loaded, or how text is read.
 # The server looks whether its client is still there while a statement runs, so that none outlives its session.
 LOOKS_FOR_CLIENT = {"client_connection_check_interval": "1s"}
+# Whatever an administrator allows besides: these say who acts, what is loaded, or how text is read.
 NEVER_ALLOWED = frozenset(
     {
         "allow_system_table_mods",

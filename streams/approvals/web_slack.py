@@ -27,8 +27,12 @@ from taprail.streams.approvals.serving import SERVICE, Service, as_json, log, no
 from taprail.streams.approvals.shown import allows, expects, history, lately, progress, remembers
 
 PATH = "/slack/interactions"
+# Words of statements that run what only a literal, or the session, says: wherever they stand, for a comment can stand
+# before any. Of the clauses that share them only the plain forms are told apart.
 _CODE = re.compile(
-    r"(?:^|;\n)\s*(?:DO|CALL|EXECUTE|FETCH|CREATE\s+(?:OR\s+REPLACE\s+)?(?:FUNCTION|PROCEDURE))\b", re.IGNORECASE
+    r"\b(?:DO(?!\s+(?:NOTHING|UPDATE)\b)|CALL|EXECUTE|FUNCTION|PROCEDURE"
+    r"|FETCH(?!\s+(?:FIRST|NEXT)\s+(?:\(?\$?\d+\)?\s+)?ROWS?\s+(?:ONLY|WITH)\b))\b",
+    re.IGNORECASE,
 )
 
 
@@ -83,7 +87,7 @@ async def _pressed(desk: SlackDesk, service: Service, press: Press) -> None:
         if entry.state != "requested":
             raise RefusedError(f"this is {entry.state} already", hint="nothing to do")
         if press.answer == "approve" and not _is_shown(entry.approval):
-            text = "Slack can't show all of this statement, and nobody approves what he hasn't seen"
+            text = "Slack can't show all of what this may run, and nobody approves what he hasn't seen"
             raise RefusedError(text, hint=f"approve it on {_page(desk, press.approval_id)}")
         await desk.slack.open(press.trigger_id, _dialog(desk, service, press, entry))
     except TaprailError as error:

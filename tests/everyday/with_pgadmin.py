@@ -110,7 +110,8 @@ for rule in sorted(app.url_map.iter_rules(), key=lambda r: r.rule):
             path = path.replace(f"<{argument}>", str(values[min(index, len(values) - 1)]))
         try:
             client.get(path)
-        except Exception:  # some pages want more than ids
+        except Exception as error:  # some pages want more than ids
+            tell(f"GET {rule.rule} wants more: {type(error).__name__}", index)
             continue
         called += 1
     tell(f"GET {rule.rule}", 0)

@@ -124,6 +124,8 @@ APPROVALS = [
         "return interactions.dialog(press, approval.normalized, facts",
         "from taprail.streams.approvals.web import _text\n"
         "    return interactions.dialog(press, _text(service, approval, approval.person), facts", SLACK),
+    Mutant("code isn't approved in Slack", "a DO block behind a comment", f"{S}web_slack.py",
+        r'r"\b(?:DO(?!', r'r"^(?:DO(?!', SLACK),
     Mutant("who may ask", "anybody asks for any role", f"{S}access.py",
         "[r for r in left if groups & set(r.groups)]", "list(left)", ACCESS),
     Mutant("which roles", "a superuser for an hour", f"{S}access.py",

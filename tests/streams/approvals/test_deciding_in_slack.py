@@ -230,6 +230,14 @@ async def test_sent_twice_counts_once(channel: Channel) -> None:
         "EXECUTE p",
         "CREATE OR REPLACE FUNCTION f() RETURNS int LANGUAGE sql AS $1",
         "UPDATE carts SET " + ", ".join(f"column_{n} = ${n}" for n in range(1, 300)),
+        "/* tidy up */ DO $1",
+        "-- tidy up\nDO LANGUAGE plpgsql $1",
+        "UPDATE carts SET note = $1; DO $2",
+        "CREATE /* or */ FUNCTION f() RETURNS int LANGUAGE sql AS $1",
+        "EXPLAIN ANALYZE EXECUTE p",
+        "CREATE TABLE t AS EXECUTE p",
+        "FETCH NEXT rows",
+        "FETCH NEXT c/* ROWS ONLY */",
     ],
 )
 async def test_what_slack_cant_show_is_approved_on_the_page(channel: Channel, normalized: str) -> None:
@@ -242,6 +250,24 @@ async def test_what_slack_cant_show_is_approved_on_the_page(channel: Channel, no
     assert "/approvals/hidden" in channel.slack.whispers[-1]["text"]
     await channel.press("UBOB", "deny")
     assert len(channel.slack.dialogs) == 1, "whoever says no needn't have seen it"
+
+
+@pytest.mark.parametrize(
+    "normalized",
+    [
+        "INSERT INTO carts (id) VALUES ($1) ON CONFLICT DO NOTHING",
+        "INSERT INTO carts (id) VALUES ($1) ON CONFLICT (id) DO UPDATE SET note = $2",
+        "DELETE FROM carts WHERE id IN (SELECT id FROM carts ORDER BY id FETCH FIRST $1 ROWS ONLY)",
+        "DELETE FROM carts WHERE id = (SELECT id FROM carts FETCH NEXT ROW ONLY)",
+    ],
+)
+async def test_what_only_sounds_like_code_is_approved_in_slack(channel: Channel, normalized: str) -> None:
+    plain = approval(approval_id="plain", normalized=normalized)
+    channel.site.pending.take_approval(plain)
+    channel.slack.received.clear()
+    await channel.post(plain)
+    await channel.press("UBOB")
+    assert len(channel.slack.dialogs) == 1
 
 
 async def test_the_service_keeps_to_the_terms(channel: Channel) -> None:
